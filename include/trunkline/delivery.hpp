@@ -1,0 +1,137 @@
+#pragma once
+
+#include <trunkline/completion.hpp>
+#include <trunkline/config.hpp>
+#include <trunkline/detail/erase_token.hpp>
+#include <trunkline/event.hpp>
+
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <utility>
+
+TRUNKLINE_NAMESPACE_BEGIN
+
+/// What a backend implements to learn how a delivery ended. One object serves many deliveries; the
+/// token tells them apart. `hold` is called when a handler moves its delivery out, and exactly one
+/// of `ack`, `nack` or `drop` with `held` true follows, on any thread, possibly after the bus is
+/// gone: a settler keeps itself alive while held.
+class TRUNKLINE_EXPORT settler {
+public:
+    virtual void hold() noexcept = 0;
+    virtual void ack(const event& e, std::uint64_t token, bool held) noexcept = 0;
+    virtual void nack(const event& e, std::uint64_t token, bool held) noexcept = 0;
+    /// The handle was destroyed unsettled.
+    virtual void drop(const event& e, std::uint64_t token, bool held) noexcept = 0;
+    /// Pushes the redelivery deadline back; `done` may be empty.
+    virtual void extend(const event& e, std::uint64_t token, completion done) noexcept = 0;
+    /// An asynchronous handler ended with an exception; the nack follows by itself.
+    virtual void report_failure(const event& e, std::exception_ptr failure) noexcept = 0;
+    /// Where completions of `async_extend` run by default.
+    virtual boost::asio::any_io_executor executor() = 0;
+
+protected:
+    settler() = default;
+    settler(const settler&) = default;
+    settler& operator=(const settler&) = default;
+    ~settler() = default;
+};
+
+/// One event on its way to one handler, and the right to settle it. Move-only, 32 bytes. Let go
+/// unsettled, the event stays pending where the backend keeps a pending list; destroyed unsettled
+/// while an exception unwinds, it counts as nack. Safe to move to another thread; may outlive the
+/// handler, the subscription and the bus.
+class TRUNKLINE_EXPORT delivery {
+public:
+    /// For backends: a delivery that the dispatcher still owns ("borrowed" until moved out).
+    delivery(trunkline::event e, settler* end, std::uint64_t token) noexcept
+        : event_(std::move(e)), settler_(end), token_(token) {}
+
+    delivery(delivery&& other) noexcept
+        : event_(std::move(other.event_)), settler_(other.settler_), token_(other.token_) {
+        if (settler_ != nullptr && (token_ & held_bit) == 0) {
+            token_ |= held_bit;
+            settler_->hold();
+        }
+        other.settler_ = nullptr;
+    }
+    delivery& operator=(delivery&& other) noexcept {
+        if (this != &other) {
+            delivery taken{std::move(other)};
+            std::swap(event_, taken.event_);
+            std::swap(settler_, taken.settler_);
+            std::swap(token_, taken.token_);
+        }
+        return *this;
+    }
+    delivery(const delivery&) = delete;
+    delivery& operator=(const delivery&) = delete;
+    ~delivery() {
+        if (settler_ != nullptr) let_go();
+    }
+
+    /// Valid until moved from; stays readable after settling.
+    const trunkline::event& event() const noexcept { return event_; }
+
+    /// Done. The first settlement counts; later ones do nothing.
+    void ack() && noexcept {
+        if (auto* end = std::exchange(settler_, nullptr)) end->ack(event_, token(), held());
+    }
+    /// Failed: deliver it again, where the backend does that.
+    void nack() && noexcept {
+        if (auto* end = std::exchange(settler_, nullptr)) end->nack(event_, token(), held());
+    }
+
+    /// Asks for more time before the event is given to somebody else. Does nothing where there is
+    /// no deadline, and after settling; a failure is logged.
+    void extend() noexcept {
+        if (settler_ != nullptr) settler_->extend(event_, token(), {});
+    }
+    /// The same; completes with void(error_code). `lease_lost` when it was settled or moved on.
+    template <class Token>
+    auto async_extend(Token&& done) {
+        return detail::initiate_erased(
+            settler_ != nullptr ? settler_->executor() : boost::asio::any_io_executor{},
+            std::forward<Token>(done),
+            [this](completion c) {
+                if (settler_ != nullptr)
+                    settler_->extend(event_, token(), std::move(c));
+                else
+                    c(errc::lease_lost);
+            }
+        );
+    }
+
+    /// True until ack, nack or a move.
+    bool unsettled() const noexcept { return settler_ != nullptr; }
+    /// True when the handler moved the delivery out.
+    bool moved_out() const noexcept { return !event_; }
+
+    /// For adaptors that run a handler's work later: notes its exception.
+    void report_failure(std::exception_ptr failure) noexcept {
+        if (settler_ != nullptr) settler_->report_failure(event_, std::move(failure));
+    }
+    /// For decorators: ends the duty to settle without telling the backend.
+    void release() noexcept { settler_ = nullptr; }
+
+private:
+    static constexpr std::uint64_t held_bit = 1ULL << 63;
+    std::uint64_t token() const noexcept { return token_ & ~held_bit; }
+    bool held() const noexcept { return (token_ & held_bit) != 0; }
+    void let_go() noexcept {
+        auto* end = std::exchange(settler_, nullptr);
+        if (std::uncaught_exceptions() > 0)
+            end->nack(event_, token(), held());
+        else
+            end->drop(event_, token(), held());
+    }
+
+    trunkline::event event_;
+    settler* settler_;
+    std::uint64_t token_;
+};
+static_assert(sizeof(delivery) == 32);
+
+TRUNKLINE_NAMESPACE_END

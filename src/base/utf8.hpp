@@ -1,0 +1,57 @@
+#pragma once
+
+#include <trunkline/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+TRUNKLINE_NAMESPACE_BEGIN
+namespace base {
+
+/// Length in bytes of the well-formed UTF-8 character at `at`, or 0.
+inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
+    const auto byte = [&](std::size_t i) {
+        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+    };
+    const auto lead = byte(at);
+    const auto follows = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
+        return byte(at + i) >= low && byte(at + i) <= high;
+    };
+    if (lead < 0x80) return 1;
+    if (lead >= 0xc2 && lead <= 0xdf) return follows(1) ? 2 : 0;
+    if (lead >= 0xe0 && lead <= 0xef) {
+        const auto low = lead == 0xe0 ? 0xa0U : 0x80U;
+        const auto high = lead == 0xed ? 0x9fU : 0xbfU;  // no surrogates
+        return follows(1, low, high) && follows(2) ? 3 : 0;
+    }
+    if (lead >= 0xf0 && lead <= 0xf4) {
+        const auto low = lead == 0xf0 ? 0x90U : 0x80U;
+        const auto high = lead == 0xf4 ? 0x8fU : 0xbfU;
+        return follows(1, low, high) && follows(2) && follows(3) ? 4 : 0;
+    }
+    return 0;
+}
+
+/// True when the whole text is well-formed UTF-8; ASCII goes eight bytes at a time.
+inline bool is_utf8(std::string_view text) noexcept {
+    std::size_t i = 0;
+    while (i < text.size()) {
+        if (text.size() - i >= 8) {
+            std::uint64_t eight;
+            std::memcpy(&eight, text.data() + i, 8);
+            if ((eight & 0x8080808080808080ULL) == 0) {
+                i += 8;
+                continue;
+            }
+        }
+        const auto length = utf8_length(text, i);
+        if (length == 0) return false;
+        i += length;
+    }
+    return true;
+}
+
+}  // namespace base
+TRUNKLINE_NAMESPACE_END

@@ -1,0 +1,78 @@
+#pragma once
+
+#include "base/own_thread.hpp"
+
+#include <trunkline/clock.hpp>
+#include <trunkline/logger.hpp>
+#include <trunkline/options.hpp>
+#include <trunkline/traits.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+TRUNKLINE_NAMESPACE_BEGIN
+
+class subscriber;
+
+/// What the parts of one bus share; it lives as long as any of them, the bus itself included.
+class bus_context {
+public:
+    /// `executor` empty: a thread of its own, started at first need. `time` null: the system's.
+    bus_context(
+        std::string_view component,
+        boost::asio::any_io_executor executor,
+        std::shared_ptr<clock> time,
+        trunkline::logger log,
+        std::function<event_id()> id_source
+    );
+
+    boost::asio::any_io_executor executor();
+    trunkline::clock& time() const noexcept { return *time_; }
+    /// Gives a draft what it lacks: a fresh id and the time, unless it was stamped before or brings
+    /// its own and `options` say to keep them.
+    void stamp(event_draft& draft, const publish_options& options) const;
+    /// Ends the own thread, if there is one; running handlers are waited for unless this is it.
+    void shut_down() noexcept;
+
+    void log(log_level level, std::string_view text, std::initializer_list<log_field> fields = {})
+        const {
+        log_.log(level, component_, text, fields);
+    }
+    bool logs(log_level level) const noexcept { return log_.enabled(level); }
+
+    void add(subscriber& s);
+    void remove(subscriber& s) noexcept;
+    /// Every subscriber that is still alive.
+    std::vector<std::shared_ptr<subscriber>> subscribers() const;
+    /// Adds up the rare counters here and the per-subscriber ones.
+    bus_counters counters() const;
+
+    std::atomic<unsigned long long> refused{0};
+    std::atomic<unsigned long long> handler_failures{0};
+    std::atomic<unsigned long long> redelivered{0};
+    std::atomic<unsigned long long> exhausted{0};
+    std::atomic<unsigned long long> dropped{0};
+
+private:
+    std::string_view component_;
+    std::unique_ptr<base::own_thread> thread_;
+    boost::asio::any_io_executor executor_;
+    std::shared_ptr<trunkline::clock> time_;
+    bool system_time_;
+    trunkline::logger log_;
+    std::function<event_id()> id_source_;
+    mutable std::mutex mutex_;
+    std::vector<subscriber*> subscribers_;
+    unsigned long long delivered_before_ = 0;  // by subscribers that are gone
+};
+
+/// Runs `f` when the last copy of the returned pointer goes.
+std::shared_ptr<void> when_released(detail::unique_function<void(), 64> f);
+
+TRUNKLINE_NAMESPACE_END

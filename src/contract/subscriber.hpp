@@ -1,0 +1,159 @@
+#pragma once
+
+#include "contract/batch_buffer.hpp"
+#include "contract/bus_context.hpp"
+
+#include <trunkline/delivery.hpp>
+#include <trunkline/handler.hpp>
+#include <trunkline/options.hpp>
+#include <trunkline/subscription.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+TRUNKLINE_NAMESPACE_BEGIN
+
+/// One subscription as a backend keeps it: calls its handler, never twice at once and in order,
+/// either on the giver's stack or from a bounded queue that is drained on the executor.
+///
+/// Giving side (`admit`, `give`, `mark`): one thread at a time, the holder of the topic's turn or a
+/// backend's strand. Everything else: any thread.
+///
+///   idle       --give, no inline-->       scheduled (one drain task is posted or runs)
+///   scheduled  --queue empty-->           idle
+///   scheduled  --in_flight reached-->     stalled   --a delivery is settled-->  scheduled
+///   any        --stop-->                  ended: what waits is given back to the backend
+class subscriber : public subscription_state,
+                   public settler,
+                   public std::enable_shared_from_this<subscriber> {
+public:
+    enum class mode { inlined, queued };
+    enum class admission {
+        yes,            ///< there is room, or a policy drops for it
+        after_room,     ///< accepted, but the publisher has to wait for room
+        full,           ///< refused
+        would_deadlock  ///< waiting for room is waiting for the caller itself
+    };
+
+    subscriber(
+        std::shared_ptr<bus_context> context, handler h, const subscribe_options& options, mode how
+    );
+    ~subscriber() override;
+
+    /// Could `give` take an event of this size now? `may_wait`: an awaited publish asks, from
+    /// inside a handler of `origin` (null: from none).
+    admission admit(std::size_t bytes, bool may_wait, const void* origin) const noexcept;
+
+    /// Hands over one event: calls the handler at once, or queues it. False when the subscription
+    /// has ended; the event is then untouched. Over the limit it is taken all the same: `admit`
+    /// decides. `room`, if any, is released when the queue is back within its limits.
+    bool give(queued_event& item, std::shared_ptr<void> room);
+
+    /// Releases `barrier` once everything given before has been handled; also flushes a batch.
+    void mark(std::shared_ptr<void> barrier);
+
+    /// After `stop`: what waited and was never started, unless a drain task still owns it.
+    std::vector<queued_event> take_leftovers();
+
+    unsigned long long delivered() const noexcept {
+        return delivered_.load(std::memory_order_relaxed);
+    }
+
+    // subscription_state
+    void stop() noexcept override;
+    void wait_idle() noexcept override;
+    void ready(completion done) override { done({}); }
+    void close(completion done) override;
+    bool active() const noexcept override { return active_.load(); }
+    std::optional<offset_gap> gap() const override { return std::nullopt; }
+    boost::asio::any_io_executor executor() override { return context_->executor(); }
+
+    // settler
+    void hold() noexcept override;
+    void ack(const event& e, std::uint64_t token, bool held) noexcept override;
+    void nack(const event& e, std::uint64_t token, bool held) noexcept override;
+    void drop(const event& e, std::uint64_t token, bool held) noexcept override;
+    void extend(const event& e, std::uint64_t token, completion done) noexcept override;
+    void report_failure(const event& e, std::exception_ptr failure) noexcept override;
+
+protected:
+    /// How a delivery ended, for the backend.
+    virtual void on_ack(const event&, std::uint64_t) noexcept {}
+    virtual void on_nack(const event&, std::uint64_t) noexcept {}
+    virtual void on_stop() noexcept {}
+    /// Events that were queued here and never started; the subscription has ended.
+    virtual void give_back(std::vector<queued_event>) noexcept {}
+
+    bus_context& context() const noexcept { return *context_; }
+    std::shared_ptr<bus_context> shared_context() const noexcept { return context_; }
+
+private:
+    struct marker {
+        std::uint64_t position;
+        std::shared_ptr<void> barrier;
+    };
+    using barriers = std::vector<std::shared_ptr<void>>;
+
+    bool run(queued_event& item) noexcept;
+    void end_run() noexcept;
+    void note_failure(const event& e, std::exception_ptr failure) noexcept;
+    void push(queued_event&& item, std::shared_ptr<void> room);
+    void push_batched(queued_event&& item, std::shared_ptr<void> room);
+    void schedule() noexcept;
+    void drain();
+    enum class next_step { work, again, over };
+    next_step next_work(bool& spun);
+    next_step next_batch(std::unique_lock<std::mutex>& lock);
+    void abandon() noexcept;
+    void arm_batch_timer();
+    void wake_for_batch();
+    void dropped(const queued_event& item, std::string_view why);
+    void release_place() noexcept;
+    void release_reached_markers(barriers& out);
+    bool over_limit() const noexcept;
+    void count_out(const event& e) noexcept;
+    std::uint32_t place_limit() const noexcept;
+
+    const std::shared_ptr<bus_context> context_;
+    handler handler_;
+    const subscribe_options options_;
+    const mode mode_;
+
+    std::atomic<bool> active_{true};
+    std::atomic<bool> running_{false};
+    std::atomic<bool> backlog_{false};      // inline calls must queue behind what waits
+    std::atomic<bool> room_wanted_{false};  // somebody waits in room_waiters_
+    std::atomic<std::uint32_t> held_{0};    // moved out and unsettled
+    std::atomic<unsigned long long> delivered_{0};
+
+    std::atomic<std::size_t> waiting_events_{0};  // queue_ and work_
+    std::atomic<std::size_t> waiting_bytes_{0};
+    std::atomic<std::uint64_t> pushed_{0};
+
+    mutable std::mutex mutex_;
+    std::condition_variable idle_;
+    std::vector<queued_event> queue_;
+    bool scheduled_ = false;
+    bool stalled_ = false;
+    std::vector<marker> markers_;
+    barriers room_waiters_;
+    std::vector<completion> close_waiters_;
+    std::shared_ptr<subscriber> self_;  // while a delivery is held outside
+
+    // Of the drain task only.
+    std::vector<queued_event> work_;
+    std::size_t work_at_ = 0;
+    std::uint64_t drained_ = 0;  // written with mutex_ held
+
+    // Batching; with mutex_ held.
+    std::optional<batch_buffer> batch_;
+    bool batch_due_ = false;
+    bool batch_delivering_ = false;
+    std::unique_ptr<clock::wait> batch_timer_;
+    std::optional<clock::time_point> batch_timer_at_;
+};
+
+TRUNKLINE_NAMESPACE_END
