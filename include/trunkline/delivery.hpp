@@ -29,6 +29,10 @@ public:
     virtual void extend(const event& e, std::uint64_t token, completion done) noexcept = 0;
     /// An asynchronous handler ended with an exception; the nack follows by itself.
     virtual void report_failure(const event& e, std::exception_ptr failure) noexcept = 0;
+    /// An asynchronous handler is at work between these two, whether or not it has settled; the
+    /// settler keeps itself alive meanwhile.
+    virtual void begin_call() noexcept = 0;
+    virtual void end_call() noexcept = 0;
     /// Where completions of `async_extend` run by default.
     virtual boost::asio::any_io_executor executor() = 0;
 
@@ -37,6 +41,23 @@ protected:
     settler(const settler&) = default;
     settler& operator=(const settler&) = default;
     ~settler() = default;
+};
+
+/// Tells the backend that an asynchronous handler is at work, for as long as it lives.
+class asynchronous_call {
+public:
+    explicit asynchronous_call(settler* of) noexcept : of_(of) {
+        if (of_ != nullptr) of_->begin_call();
+    }
+    asynchronous_call(asynchronous_call&& other) noexcept
+        : of_(std::exchange(other.of_, nullptr)) {}
+    asynchronous_call& operator=(asynchronous_call&&) = delete;
+    ~asynchronous_call() {
+        if (of_ != nullptr) of_->end_call();
+    }
+
+private:
+    settler* of_;
 };
 
 /// One event on its way to one handler, and the right to settle it. Move-only, 32 bytes. Let go
@@ -109,6 +130,8 @@ public:
     /// True when the handler moved the delivery out.
     bool moved_out() const noexcept { return !event_; }
 
+    /// For adaptors that run a handler's work later: the call lasts as long as the result lives.
+    asynchronous_call begin_call() const noexcept { return asynchronous_call{settler_}; }
     /// For adaptors that run a handler's work later: notes its exception.
     void report_failure(std::exception_ptr failure) noexcept {
         if (settler_ != nullptr) settler_->report_failure(event_, std::move(failure));

@@ -14,8 +14,9 @@ TRUNKLINE_NAMESPACE_BEGIN
 
 namespace detail {
 
+// Parameters die in reverse order: the call ends after the delivery is gone.
 template <class F>
-boost::asio::awaitable<void> run_delivery(std::shared_ptr<F> f, delivery d) {
+boost::asio::awaitable<void> run_delivery(std::shared_ptr<F> f, asynchronous_call, delivery d) {
     std::exception_ptr failure;
     try {
         co_await (*f)(d);
@@ -35,7 +36,9 @@ struct coroutine_handler : asynchronous_handler_tag {
 
     void operator()(delivery& d) {
         // The frame owns the delivery and has caught everything: nothing can arrive here.
-        boost::asio::co_spawn(executor, run_delivery(f, std::move(d)), [](std::exception_ptr) {});
+        auto call = d.begin_call();
+        auto work = run_delivery(f, std::move(call), std::move(d));
+        boost::asio::co_spawn(executor, std::move(work), [](std::exception_ptr) {});
     }
 };
 

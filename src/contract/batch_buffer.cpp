@@ -44,20 +44,20 @@ batch_buffer::choice batch_buffer::choose(std::vector<queued_event> snapshot) co
                 result.deliver.push_back(std::move(item));
                 ++wanted;
             } else {
-                result.drop.push_back(std::move(item));
+                result.coalesced.push_back(std::move(item));
             }
         }
         if (wanted != kept.end()) {
             result.violation = true;
-            std::move(
-                result.deliver.begin(), result.deliver.end(), std::back_inserter(result.drop)
-            );
-            result.deliver.clear();
+            for (auto* part : {&result.deliver, &result.coalesced}) {
+                std::move(part->begin(), part->end(), std::back_inserter(result.lost));
+                part->clear();
+            }
         }
     } else {
         result.deliver = std::move(snapshot);
     }
-    overflow(result.deliver, result.drop);
+    overflow(result.deliver, result.lost);
     return result;
 }
 

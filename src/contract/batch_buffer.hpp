@@ -48,7 +48,8 @@ public:
 
     struct choice {
         std::vector<queued_event> deliver;
-        std::vector<queued_event> drop;
+        std::vector<queued_event> coalesced;  ///< left out by coalesce
+        std::vector<queued_event> lost;       ///< by overflow, or all of them after a violation
         bool violation = false;  ///< coalesce answered with an event that it was not given
     };
     /// Runs coalesce and overflow. User code runs here, so call it without locks; what coalesce

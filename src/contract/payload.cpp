@@ -1,11 +1,10 @@
 #include "base/block_pool.hpp"
+#include "wire/json_parser.hpp"
 
 #include <trunkline/errc.hpp>
 #include <trunkline/json_text.hpp>
 #include <trunkline/payload.hpp>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
 #include <boost/system/system_error.hpp>
 
@@ -165,20 +164,7 @@ const boost::json::value& payload::tree() const {
     auto& b = of(head_);
     ensure(b.tree_state, [&b] {
         if (b.live != nullptr) no_such_face("payload: a live object has no JSON tree");
-        boost::json::parse_options limits;
-        limits.max_depth = depth_max;
-        boost::json::stream_parser parser({}, limits);
-        error_code ec;
-        const auto used = parser.write_some(b.text, b.text_size, ec);
-        if (!ec && used < b.text_size) ec = boost::json::error::extra_data;
-        if (!ec) parser.finish(ec);
-        if (ec) {
-            throw boost::system::system_error(
-                errc::protocol_error,
-                "payload: JSON text, " + ec.message() + " at byte " + std::to_string(used)
-            );
-        }
-        b.tree = new boost::json::value(parser.release());
+        b.tree = new boost::json::value(wire::parse_json({b.text, b.text_size}, depth_max));
     });
     return *b.tree;
 }

@@ -38,6 +38,7 @@ subscriber::subscriber(
 )
     : context_(std::move(context)),
       handler_(std::move(h)),
+      asynchronous_(handler_->asynchronous()),
       options_(options),
       mode_(options.batch() ? mode::queued : how) {
     if (options.batch()) batch_.emplace(*options.batch());
@@ -72,15 +73,16 @@ subscriber::admission subscriber::admit(std::size_t bytes, bool may_wait, const 
     }
     if (!may_wait) return admission::full;
     if (origin == this) return admission::would_deadlock;
-    // Awaiting publishers may lead by as much again.
-    const bool far_over = events >= 2 * limit || held_bytes + bytes > 2 * options_.queue_bytes();
+    // Awaiting publishers may lead by as much again; what others were promised does not count.
+    const bool far_over = room_events_.load(std::memory_order_relaxed) >= options_.queue_limit() ||
+                          room_bytes_.load(std::memory_order_relaxed) >= options_.queue_bytes();
     return far_over ? admission::full : admission::after_room;
 }
 
 bool subscriber::give(queued_event& item, std::shared_ptr<void> room) {
     if (!active_.load(std::memory_order_relaxed)) return false;
     if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire) &&
-        held_.load(std::memory_order_acquire) < place_limit())
+        places() < place_limit())
         return run(item);
     if (batch_)
         push_batched(std::move(item), std::move(room));
@@ -109,15 +111,11 @@ void subscriber::push(queued_event&& item, std::shared_ptr<void> room) {
             }
         }
         if (item.e) {
-            waiting_events_.fetch_add(1, std::memory_order_relaxed);
-            waiting_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+            count_in(item.e);
             queue_.push_back(std::move(item));
             pushed_.store(pushed_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         }
-        if (room != nullptr) {
-            room_waiters_.push_back(std::move(room));
-            room_wanted_.store(true, std::memory_order_relaxed);
-        }
+        if (room != nullptr) wait_for_room(std::move(room), bytes);
         backlog_.store(true, std::memory_order_relaxed);
         wake = !std::exchange(scheduled_, true);
     }
@@ -126,12 +124,12 @@ void subscriber::push(queued_event&& item, std::shared_ptr<void> room) {
 }
 
 void subscriber::push_batched(queued_event&& item, std::shared_ptr<void> room) {
+    const auto bytes = item.e.size_bytes();
     std::vector<queued_event> shed;
     bool wake = false;
     {
         const std::lock_guard lock(mutex_);
-        waiting_events_.fetch_add(1, std::memory_order_relaxed);
-        waiting_bytes_.fetch_add(item.e.size_bytes(), std::memory_order_relaxed);
+        count_in(item.e);
         pushed_.store(pushed_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         if (batch_->push(std::move(item), context_->time().now())) batch_due_ = true;
         if (batch_->size() > batch_->options().max_buffer_size() + options_.queue_limit()) {
@@ -139,10 +137,7 @@ void subscriber::push_batched(queued_event&& item, std::shared_ptr<void> room) {
             for (const auto& lost : shed) count_out(lost.e);
             drained_ += shed.size();
         }
-        if (room != nullptr) {
-            room_waiters_.push_back(std::move(room));
-            room_wanted_.store(true, std::memory_order_relaxed);
-        }
+        if (room != nullptr) wait_for_room(std::move(room), bytes);
         backlog_.store(true, std::memory_order_relaxed);
         if (batch_due_)
             wake = !std::exchange(scheduled_, true);
@@ -161,7 +156,7 @@ void subscriber::mark(std::shared_ptr<void> barrier) {
             batch_due_ = true;
             wake = !std::exchange(scheduled_, true);
         }
-        const bool busy = scheduled_ || (handler_.asynchronous() && held_.load() > 0);
+        const bool busy = scheduled_ || asynchronous_work();
         if (busy) markers_.push_back({pushed_.load(std::memory_order_relaxed), std::move(barrier)});
     }
     if (wake) schedule();
@@ -171,12 +166,14 @@ std::vector<queued_event> subscriber::take_leftovers() {
     std::vector<queued_event> left;
     barriers released;
     std::unique_ptr<clock::wait> timer;
+    std::optional<handler> ended;
     const std::lock_guard lock(mutex_);
     if (scheduled_) return left;  // the drain task gives back what it finds
+    ended = std::exchange(handler_, std::nullopt);
     if (batch_) left = batch_->begin_flush();
     timer = std::move(batch_timer_);
     for (auto& m : std::exchange(markers_, {})) released.push_back(std::move(m.barrier));
-    for (auto& w : std::exchange(room_waiters_, {})) released.push_back(std::move(w));
+    release_room_waiters(released);
     return left;
 }
 
@@ -195,7 +192,7 @@ bool subscriber::run(queued_event& item) noexcept {
     {
         delivery d(std::move(item.e), this, item.token);
         try {
-            handler_(d);
+            (*handler_)(d);
         } catch (...) {
             const bool here = !d.moved_out();
             note_failure(here ? d.event() : event{}, std::current_exception());
@@ -215,8 +212,7 @@ void subscriber::end_run() noexcept {
     {
         const std::lock_guard lock(mutex_);
         idle_.notify_all();
-        if (!handler_.asynchronous() || held_.load() == 0)
-            waiters = std::exchange(close_waiters_, {});
+        if (!asynchronous_work()) waiters = std::exchange(close_waiters_, {});
     }
     for (auto& done : waiters) done({});
 }
@@ -256,9 +252,9 @@ void subscriber::drain() {
         }
         while (work_at_ < work_.size()) {
             if (!active_.load(std::memory_order_relaxed)) return abandon();
-            if (held_.load(std::memory_order_acquire) >= place_limit()) {
+            if (places() >= place_limit()) {
                 const std::lock_guard lock(mutex_);
-                if (held_.load(std::memory_order_relaxed) >= place_limit() && active_.load()) {
+                if (places() >= place_limit() && active_.load()) {
                     stalled_ = true;
                     return;
                 }
@@ -271,10 +267,7 @@ void subscriber::drain() {
             if (room_wanted_.load(std::memory_order_relaxed)) [[unlikely]] {
                 barriers released;
                 const std::lock_guard lock(mutex_);
-                if (!over_limit()) {
-                    released = std::exchange(room_waiters_, {});
-                    room_wanted_.store(false, std::memory_order_relaxed);
-                }
+                if (!over_limit()) release_room_waiters(released);
             }
         }
     }
@@ -300,6 +293,10 @@ subscriber::next_step subscriber::next_work(bool& spun) {
     }
     release_reached_markers(released);
     if (!queue_.empty()) {
+        if (places() >= place_limit()) {
+            stalled_ = true;
+            return next_step::over;
+        }
         if (options_.on_full() == queue_policy::drop_oldest) {
             // What waits must stay where a push can find the oldest of it.
             work_.push_back(std::move(queue_.front()));
@@ -328,7 +325,7 @@ subscriber::next_step subscriber::next_work(bool& spun) {
 // One step of batched delivery, with the lock held on entry.
 subscriber::next_step subscriber::next_batch(std::unique_lock<std::mutex>& lock) {
     if (batch_delivering_) {
-        if (handler_.asynchronous() && held_.load() > 0) {
+        if (asynchronous_work()) {
             stalled_ = true;  // the last call of the batch is still at work
             return next_step::over;
         }
@@ -341,26 +338,27 @@ subscriber::next_step subscriber::next_batch(std::unique_lock<std::mutex>& lock)
         batch_timer_.reset();
         batch_timer_at_.reset();
         auto snapshot = batch_->begin_flush();
-        const auto whole = snapshot;
+        const auto taken = snapshot.size();
+        for (const auto& item : snapshot) count_out(item.e);
         lock.unlock();
         batch_buffer::choice choice;
         try {
             choice = batch_->choose(std::move(snapshot));
-            for (const auto& lost : choice.drop) {
-                count_out(lost.e);
-                if (choice.violation)
-                    dropped(lost, "coalesce answered with a foreign event, batch dropped");
-                else
-                    on_ack(lost.e, lost.token);
-            }
+            for (const auto& item : choice.coalesced) on_ack(item.e, item.token);
+            for (const auto& item : choice.lost)
+                dropped(
+                    item,
+                    choice.violation ? "coalesce answered with a foreign event, batch dropped"
+                                     : "batch buffer full, event dropped"
+                );
         } catch (...) {
-            note_failure({}, std::current_exception());
-            for (const auto& lost : whole) count_out(lost.e);
+            // Not acknowledged: a backend that keeps a pending list delivers them again.
             choice = {};
-            choice.drop = whole;
+            note_failure({}, std::current_exception());
         }
         lock.lock();
-        drained_ += choice.drop.size();
+        for (const auto& item : choice.deliver) count_in(item.e);
+        drained_ += taken - choice.deliver.size();
         work_ = std::move(choice.deliver);
         if (work_.empty()) return next_step::again;
         return next_step::work;
@@ -378,8 +376,10 @@ subscriber::next_step subscriber::next_batch(std::unique_lock<std::mutex>& lock)
 void subscriber::abandon() noexcept {
     std::vector<queued_event> left;
     barriers released;
+    std::optional<handler> ended;
     {
         const std::lock_guard lock(mutex_);
+        ended = std::exchange(handler_, std::nullopt);
         left.assign(
             std::make_move_iterator(work_.begin() + static_cast<std::ptrdiff_t>(work_at_)),
             std::make_move_iterator(work_.end())
@@ -389,7 +389,7 @@ void subscriber::abandon() noexcept {
         auto queued = batch_ ? batch_->begin_flush() : std::exchange(queue_, {});
         std::move(queued.begin(), queued.end(), std::back_inserter(left));
         for (auto& m : std::exchange(markers_, {})) released.push_back(std::move(m.barrier));
-        for (auto& w : std::exchange(room_waiters_, {})) released.push_back(std::move(w));
+        release_room_waiters(released);
         batch_timer_.reset();
         scheduled_ = false;
     }
@@ -445,13 +445,32 @@ void subscriber::count_out(const event& e) noexcept {
     waiting_bytes_.fetch_sub(e.size_bytes(), std::memory_order_relaxed);
 }
 
+void subscriber::wait_for_room(std::shared_ptr<void> room, std::size_t bytes) {
+    room_waiters_.push_back(std::move(room));
+    room_events_.fetch_add(1, std::memory_order_relaxed);
+    room_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    room_wanted_.store(true, std::memory_order_relaxed);
+}
+
+void subscriber::release_room_waiters(barriers& out) {
+    for (auto& w : std::exchange(room_waiters_, {})) out.push_back(std::move(w));
+    room_events_.store(0, std::memory_order_relaxed);
+    room_bytes_.store(0, std::memory_order_relaxed);
+    room_wanted_.store(false, std::memory_order_relaxed);
+}
+
+void subscriber::count_in(const event& e) noexcept {
+    waiting_events_.fetch_add(1, std::memory_order_relaxed);
+    waiting_bytes_.fetch_add(e.size_bytes(), std::memory_order_relaxed);
+}
+
 bool subscriber::over_limit() const noexcept {
     return waiting_events_.load(std::memory_order_relaxed) > options_.queue_limit() ||
            waiting_bytes_.load(std::memory_order_relaxed) > options_.queue_bytes();
 }
 
 void subscriber::release_reached_markers(barriers& out) {
-    if (markers_.empty() || (handler_.asynchronous() && held_.load() > 0)) return;
+    if (markers_.empty() || asynchronous_work()) return;
     std::erase_if(markers_, [&](marker& m) {
         if (m.position > drained_) return false;
         out.push_back(std::move(m.barrier));
@@ -461,7 +480,7 @@ void subscriber::release_reached_markers(barriers& out) {
 
 std::uint32_t subscriber::place_limit() const noexcept {
     // Inside a batch each call is awaited before the next.
-    return batch_ && handler_.asynchronous() ? 1 : options_.in_flight();
+    return batch_ && asynchronous_ ? 1 : options_.in_flight();
 }
 
 // --- ending --------------------------------------------------------------------------------------
@@ -487,7 +506,7 @@ void subscriber::close(completion done) {
     stop();
     {
         const std::lock_guard lock(mutex_);
-        if (running_.load() || (handler_.asynchronous() && held_.load() > 0)) {
+        if (running_.load() || asynchronous_work()) {
             close_waiters_.push_back(std::move(done));
             return;
         }
@@ -499,21 +518,30 @@ void subscriber::close(completion done) {
 
 void subscriber::hold() noexcept {
     const std::lock_guard lock(mutex_);
-    if (held_.fetch_add(1) == 0) self_ = shared_from_this();
+    if (held_.fetch_add(1) == 0 && calls_.load() == 0) self_ = shared_from_this();
+}
+
+void subscriber::begin_call() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (calls_.fetch_add(1) == 0 && held_.load() == 0) self_ = shared_from_this();
+}
+
+void subscriber::end_call() noexcept {
+    release_one(calls_);
 }
 
 void subscriber::ack(const event& e, std::uint64_t token, bool held) noexcept {
     on_ack(e, token);
-    if (held) release_place();
+    if (held) release_one(held_);
 }
 
 void subscriber::nack(const event& e, std::uint64_t token, bool held) noexcept {
     on_nack(e, token);
-    if (held) release_place();
+    if (held) release_one(held_);
 }
 
 void subscriber::drop(const event&, std::uint64_t, bool held) noexcept {
-    if (held) release_place();
+    if (held) release_one(held_);
 }
 
 void subscriber::extend(const event&, std::uint64_t, completion done) noexcept {
@@ -524,26 +552,37 @@ void subscriber::report_failure(const event& e, std::exception_ptr failure) noex
     note_failure(e, std::move(failure));
 }
 
-void subscriber::release_place() noexcept {
+// A held delivery was settled, or an asynchronous call has ended.
+void subscriber::release_one(std::atomic<std::uint32_t>& count) noexcept {
     std::shared_ptr<subscriber> self;  // may be the last owner: destroyed after the lock
     std::vector<completion> waiters;
     barriers released;
     bool wake = false;
     {
         const std::lock_guard lock(mutex_);
-        const bool last = held_.fetch_sub(1) == 1;
-        if (last) {
-            self = std::move(self_);
+        count.fetch_sub(1);
+        if (held_.load() == 0 && calls_.load() == 0) self = std::move(self_);
+        if (!asynchronous_work()) {
             if (!active_.load() && !running_.load()) waiters = std::exchange(close_waiters_, {});
-            if (handler_.asynchronous() && !scheduled_) release_reached_markers(released);
+            if (!scheduled_) release_reached_markers(released);
         }
-        if (stalled_ && held_.load() < place_limit()) {
+        if (stalled_ && places() < place_limit()) {
             stalled_ = false;
             wake = true;
         }
     }
     if (wake) schedule();
     for (auto& done : waiters) done({});
+}
+
+// Deliveries outside the handler; a coroutine occupies its place until it has ended, settled or
+// not.
+std::uint32_t subscriber::places() const noexcept {
+    return std::max(held_.load(), calls_.load());
+}
+
+bool subscriber::asynchronous_work() const noexcept {
+    return asynchronous_ && places() > 0;
 }
 
 TRUNKLINE_NAMESPACE_END

@@ -78,6 +78,8 @@ public:
     void drop(const event& e, std::uint64_t token, bool held) noexcept override;
     void extend(const event& e, std::uint64_t token, completion done) noexcept override;
     void report_failure(const event& e, std::exception_ptr failure) noexcept override;
+    void begin_call() noexcept override;
+    void end_call() noexcept override;
 
 protected:
     /// How a delivery ended, for the backend.
@@ -111,14 +113,21 @@ private:
     void arm_batch_timer();
     void wake_for_batch();
     void dropped(const queued_event& item, std::string_view why);
-    void release_place() noexcept;
+    void release_one(std::atomic<std::uint32_t>& count) noexcept;
+    std::uint32_t places() const noexcept;
+    bool asynchronous_work() const noexcept;
     void release_reached_markers(barriers& out);
+    void wait_for_room(std::shared_ptr<void> room, std::size_t bytes);
+    void release_room_waiters(barriers& out);
     bool over_limit() const noexcept;
+    void count_in(const event& e) noexcept;
     void count_out(const event& e) noexcept;
     std::uint32_t place_limit() const noexcept;
 
     const std::shared_ptr<bus_context> context_;
-    handler handler_;
+    std::optional<handler>
+        handler_;  // destroyed with the subscription's end: it may own deliveries
+    const bool asynchronous_;
     const subscribe_options options_;
     const mode mode_;
 
@@ -127,10 +136,13 @@ private:
     std::atomic<bool> backlog_{false};      // inline calls must queue behind what waits
     std::atomic<bool> room_wanted_{false};  // somebody waits in room_waiters_
     std::atomic<std::uint32_t> held_{0};    // moved out and unsettled
+    std::atomic<std::uint32_t> calls_{0};   // asynchronous handlers at work
     std::atomic<unsigned long long> delivered_{0};
 
     std::atomic<std::size_t> waiting_events_{0};  // queue_ and work_
     std::atomic<std::size_t> waiting_bytes_{0};
+    std::atomic<std::size_t> room_events_{0};  // of awaiting publishers, counted above too
+    std::atomic<std::size_t> room_bytes_{0};
     std::atomic<std::uint64_t> pushed_{0};
 
     mutable std::mutex mutex_;

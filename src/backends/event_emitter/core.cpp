@@ -135,7 +135,11 @@ bool core::admit(
         case admission::yes:
             return true;
         case admission::after_room:
-            room = when_released([done = std::move(done)]() mutable { done({}); });
+            // Posted, because the last queue to let go may do so on this very stack.
+            room = when_released([context = context_,
+                                  done = std::make_shared<completion>(std::move(done))] {
+                boost::asio::post(context->executor(), [done] { (*done)({}); });
+            });
             return true;
         case admission::full:
             if (accepted) return true;  // promised before; the pending limit bounds the overshoot
@@ -239,7 +243,9 @@ std::shared_ptr<subscription_state> core::subscribe(
 ) {
     const auto mode = options_.dispatch() == dispatch_mode::queued ? subscriber::mode::queued
                                                                    : subscriber::mode::inlined;
-    auto who = std::make_shared<member>(weak_from_this(), context_, name, std::move(h), how, mode);
+    auto who = std::make_shared<member>(
+        weak_from_this(), context_, name, std::move(h), how, mode, life_.load()
+    );
     enqueue(name, join_operation{who});
     return who;
 }
@@ -302,6 +308,8 @@ void core::regroup(topic& t, regroup_operation& op) {
 // --- redelivery ----------------------------------------------------------------------------------
 
 void core::redeliver(std::shared_ptr<member> from, const event& e) noexcept {
+    if (from->life() != life_.load())
+        return;  // the bus was closed: there is nobody to redeliver to
     const auto attempts_max = options_.max_delivery_attempts();
     if (attempts_max != 0 && e.delivery_attempt() >= attempts_max) {
         context_->exhausted.fetch_add(1, std::memory_order_relaxed);
@@ -323,10 +331,9 @@ void core::redeliver(std::shared_ptr<member> from, const event& e) noexcept {
         context_->executor(),
         [self = shared_from_this(),
          from = std::move(from),
-         life = life_.load(),
          again = e.with_attempt(e.delivery_attempt() + 1)]() mutable {
             auto counted = when_released([self] { self->redeliveries_.fetch_sub(1); });
-            if (self->life_.load() != life) return;  // closed meanwhile
+            if (self->life_.load() != from->life()) return;  // closed meanwhile
             const auto name = from->topic_name();
             std::vector<queued_event> one;
             one.push_back({std::move(again), 0});

@@ -20,15 +20,19 @@ public:
         std::string_view topic_name,
         handler h,
         const subscribe_options& options,
-        mode how
+        mode how,
+        std::uint32_t life
     )
         : subscriber(std::move(shared), std::move(h), options, how),
           bus_(std::move(bus)),
           topic_(topic_name),
-          group_(options.group()) {}
+          group_(options.group()),
+          life_(life) {}
 
     const std::string& topic_name() const noexcept { return topic_; }
     const std::optional<std::string>& group_name() const noexcept { return group_; }
+    /// The bus's count of closes when this subscribed: what closed before is over.
+    std::uint32_t life() const noexcept { return life_; }
 
 private:
     std::shared_ptr<member> self() { return std::static_pointer_cast<member>(shared_from_this()); }
@@ -47,6 +51,7 @@ private:
     const std::weak_ptr<core> bus_;
     const std::string topic_;
     const std::optional<std::string> group_;
+    const std::uint32_t life_;
 };
 
 }  // namespace event_emitter

@@ -82,7 +82,7 @@ bool core::publish(
         }
         r->busy = true;
     }
-    const auto result = publish_now(r, std::move(draft), how, done, ec);
+    const auto result = publish_now(r, std::move(draft), how, done, ec, false);
     if (result == published::later) return false;
     run_turn(r, turn_budget);
     return result == published::finished;
@@ -93,7 +93,8 @@ core::published core::publish_now(
     event_draft&& draft,
     const publish_options& how,
     completion& done,
-    error_code& ec
+    error_code& ec,
+    bool done_ends_turn
 ) {
     if (r->log == nullptr) r->log = log_of(r->name);
     event stored;
@@ -104,6 +105,7 @@ core::published core::publish_now(
         std::shared_ptr<record> r;
         publish_options how;
         completion done;
+        bool done_ends_turn;
     };
     if (r->log == nullptr) {
         cache_error = errc::invalid_argument;
@@ -113,16 +115,15 @@ core::published core::publish_now(
         std::shared_ptr<continuation> rest;
         if (cache_->shared()) {
             rest = std::make_shared<continuation>(
-                continuation{shared_from_this(), r, how, std::move(done)}
+                continuation{shared_from_this(), r, how, std::move(done), done_ends_turn}
             );
             later = [rest](error_code failure, event e) {
                 error_code result;
-                if (rest->self->publish_stored(
-                        *rest->r, std::move(e), failure, rest->how, rest->done, result
-                    ) &&
-                    rest->done)
-                    rest->done(result);
-                rest->self->run_turn(rest->r, 0);
+                const bool finished = rest->self->publish_stored(
+                    *rest->r, std::move(e), failure, rest->how, rest->done, result
+                );
+                if (finished && rest->done) rest->done(result);
+                if (!rest->done_ends_turn) rest->self->run_turn(rest->r, 0);
             };
         }
         if (!r->log->append(std::move(draft), later, cache_error, stored)) return published::later;
@@ -204,12 +205,7 @@ void core::run_turn(const std::shared_ptr<record>& r, unsigned inline_budget) {
 bool core::perform(const std::shared_ptr<record>& r, operation& op) {
     return std::visit(
         overloaded{
-            [&](publish_operation& p) {
-                error_code ec;
-                const auto result = publish_now(r, std::move(p.draft), p.options, p.done, ec);
-                if (result == published::finished && p.done) p.done(ec);
-                return result != published::later;
-            },
+            [&](publish_operation& p) { return perform_publish(r, p); },
             [&](clear_operation& c) {
                 clear_now(*r, std::move(c.done));
                 return true;
@@ -221,6 +217,33 @@ bool core::perform(const std::shared_ptr<record>& r, operation& op) {
         },
         op
     );
+}
+
+// A publish that waited for its turn. One that was told "accepted" keeps the turn until the inner
+// bus has room for it: the promise holds, and what comes behind it waits here, within the limit.
+bool core::perform_publish(const std::shared_ptr<record>& r, publish_operation& p) {
+    const bool promised = !p.done;
+    if (promised) {
+        p.done = [self = shared_from_this(), r](error_code ec) {
+            if (ec) self->note_lost(*r, ec);
+            self->run_turn(r, 0);
+        };
+    }
+    error_code ec;
+    const auto result = publish_now(r, std::move(p.draft), p.options, p.done, ec, promised);
+    if (result != published::finished) return result == published::taken && !promised;
+    if (!promised)
+        p.done(ec);
+    else if (ec)
+        note_lost(*r, ec);
+    return true;
+}
+
+void core::note_lost(const record& r, const error_code& ec) {
+    dropped.fetch_add(1, std::memory_order_relaxed);
+    log(log_level::warn,
+        "an accepted event was refused by the inner bus",
+        {{"topic", r.name}, {"error", ec.message()}});
 }
 
 // --- history -------------------------------------------------------------------------------------

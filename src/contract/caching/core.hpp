@@ -107,13 +107,16 @@ private:
     void run_turn(const std::shared_ptr<record>& r, unsigned inline_budget);
     /// False when the operation keeps the turn.
     bool perform(const std::shared_ptr<record>& r, operation& op);
+    bool perform_publish(const std::shared_ptr<record>& r, publish_operation& p);
+    void note_lost(const record& r, const error_code& ec);
     enum class published { finished, taken, later };
     published publish_now(
         const std::shared_ptr<record>& r,
         event_draft&& draft,
         const publish_options& how,
         completion& done,
-        error_code& ec
+        error_code& ec,
+        bool done_ends_turn
     );
     bool publish_stored(
         record& r,

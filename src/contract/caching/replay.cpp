@@ -54,6 +54,7 @@ replay::replay(
     : bus_(std::move(bus)),
       topic_(topic),
       handler_(std::move(h)),
+      asynchronous_(handler_->asynchronous()),
       options_(options),
       expected_(offset) {}
 
@@ -71,7 +72,7 @@ void replay::start() {
     // on_inner keeps itself alive on its own stack.
     const inner_handler h{this, &replay::on_inner};
     scheduled_ = true;
-    if (handler_.asynchronous())
+    if (asynchronous_)
         inner_ = bus_->inner().subscribe(topic_, asynchronous_inner_handler{h}, how);
     else
         inner_ = bus_->inner().subscribe(topic_, h, how);
@@ -88,7 +89,7 @@ void replay::on_inner(delivery& d) {
     }
     switch (judge(d.event())) {
         case live_step::pass:
-            handler_(d);
+            (*handler_)(d);
             return;
         case live_step::drop:
             std::move(d).ack();
@@ -118,7 +119,11 @@ replay::live_step replay::judge(const event& e) {
         return *e.index() < expected_ ? live_step::drop : live_step::read;
     }
     // The topic was cleared: a newer life starts over, what is left of an older one is forgotten.
-    return is_newer(generation_of(e), generation_) ? live_step::read : live_step::drop;
+    if (!is_newer(generation_of(e), generation_)) return live_step::drop;
+    if (*e.index() != 0) return live_step::read;
+    generation_ = generation_of(e);
+    expected_ = 1;
+    return live_step::pass;
 }
 
 // Keeps a live event while reading; false, and untouched, when this is live by now.
@@ -233,9 +238,9 @@ void replay::deliver_page() {
         expected_ = *e.index() + 1;
         delivery d(std::move(e), this, 0);
         if (!call(d, true)) return finish();
-        if (handler_.asynchronous()) {
+        if (asynchronous_) {
             const std::lock_guard lock(mutex_);
-            if (held_.load() > 0) {
+            if (busy_elsewhere()) {
                 awaiting_coroutine_ = true;
                 return;
             }
@@ -339,7 +344,7 @@ bool replay::call(delivery& d, bool replayed) noexcept {
     if (active_.load()) {
         if (replayed) bus_->replayed.fetch_add(1, std::memory_order_relaxed);
         try {
-            handler_(d);
+            (*handler_)(d);
         } catch (...) {
             const bool here = !d.moved_out();
             report_failure(here ? d.event() : event{}, std::current_exception());
@@ -385,9 +390,11 @@ void replay::finish() noexcept {
     std::vector<completion> closed;
     std::vector<std::shared_ptr<void>> released;
     std::unique_ptr<clock::wait> timer;
+    std::optional<handler> ended;  // may own deliveries of this very subscription
     error_code result;
     {
         const std::lock_guard lock(mutex_);
+        if (!live_.load() && !running_.load()) ended = std::exchange(handler_, std::nullopt);
         scheduled_ = false;
         newest = std::move(newest_);
         newest_.reset();
@@ -397,7 +404,7 @@ void replay::finish() noexcept {
         if (!result_) result_ = errc::closed;
         result = *result_;
         ready = std::exchange(ready_waiters_, {});
-        if (!running_.load() && held_.load() == 0) closed = std::exchange(close_waiters_, {});
+        if (!running_.load() && !busy_elsewhere()) closed = std::exchange(close_waiters_, {});
         idle_.notify_all();
     }
     for (auto& done : ready) done(result);
@@ -454,7 +461,7 @@ void replay::close(completion done) {
     });
     inner_.close([both](error_code) {});
     const std::lock_guard lock(mutex_);
-    if (scheduled_ || running_.load() || held_.load() > 0)
+    if (scheduled_ || running_.load() || busy_elsewhere())
         close_waiters_.push_back(completion{[both](error_code) {}});
 }
 
@@ -471,23 +478,37 @@ boost::asio::any_io_executor replay::executor() {
 
 void replay::hold() noexcept {
     const std::lock_guard lock(mutex_);
-    if (held_.fetch_add(1) == 0) self_ = shared_from_this();
+    if (held_.fetch_add(1) == 0 && calls_.load() == 0) self_ = shared_from_this();
 }
 
-void replay::let_go(bool held) noexcept {
-    if (!held) return;
+void replay::begin_call() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (calls_.fetch_add(1) == 0 && held_.load() == 0) self_ = shared_from_this();
+}
+
+void replay::end_call() noexcept {
+    release_one(calls_);
+}
+
+void replay::release_one(std::atomic<std::uint32_t>& count) noexcept {
     std::shared_ptr<replay> self;
     std::vector<completion> closed;
     bool wake = false;
     {
         const std::lock_guard lock(mutex_);
-        if (held_.fetch_sub(1) != 1) return;
+        count.fetch_sub(1);
+        if (busy_elsewhere()) return;
         self = std::move(self_);
         wake = std::exchange(awaiting_coroutine_, false);
         if (!wake && !scheduled_ && !active_.load()) closed = std::exchange(close_waiters_, {});
     }
     if (wake) schedule();
     for (auto& done : closed) done({});
+}
+
+// Replayed deliveries that were moved out, or coroutines that are not at their end.
+bool replay::busy_elsewhere() const noexcept {
+    return held_.load() > 0 || calls_.load() > 0;
 }
 
 void replay::extend(const event&, std::uint64_t, completion done) noexcept {

@@ -56,11 +56,19 @@ public:
 
     // settler of replayed deliveries: nothing to settle, but a coroutine's end is awaited
     void hold() noexcept override;
-    void ack(const event&, std::uint64_t, bool held) noexcept override { let_go(held); }
-    void nack(const event&, std::uint64_t, bool held) noexcept override { let_go(held); }
-    void drop(const event&, std::uint64_t, bool held) noexcept override { let_go(held); }
+    void ack(const event&, std::uint64_t, bool held) noexcept override {
+        if (held) release_one(held_);
+    }
+    void nack(const event&, std::uint64_t, bool held) noexcept override {
+        if (held) release_one(held_);
+    }
+    void drop(const event&, std::uint64_t, bool held) noexcept override {
+        if (held) release_one(held_);
+    }
     void extend(const event&, std::uint64_t, completion done) noexcept override;
     void report_failure(const event& e, std::exception_ptr failure) noexcept override;
+    void begin_call() noexcept override;
+    void end_call() noexcept override;
 
 private:
     void on_inner(delivery& d);
@@ -78,11 +86,13 @@ private:
     void finish() noexcept;
     void become_live(std::unique_lock<std::mutex>& lock);
     void wait_for_predecessor(std::unique_lock<std::mutex>& lock);
-    void let_go(bool held) noexcept;
+    void release_one(std::atomic<std::uint32_t>& count) noexcept;
+    bool busy_elsewhere() const noexcept;
 
     const std::shared_ptr<core> bus_;
     const std::string topic_;
-    handler handler_;
+    std::optional<handler> handler_;  // destroyed at the end if this never went live
+    const bool asynchronous_;
     const subscribe_options options_;
     subscription inner_;
 
@@ -90,6 +100,7 @@ private:
     std::atomic<bool> live_{false};
     std::atomic<bool> running_{false};  // a call made by the reading task
     std::atomic<std::uint32_t> held_{0};
+    std::atomic<std::uint32_t> calls_{0};  // asynchronous handlers at work on replayed events
 
     // Of the reading task, or of the inner bus's calls while live.
     std::shared_ptr<event_log> log_;
