@@ -36,8 +36,21 @@ inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
 
 /// True when the whole text is well-formed UTF-8; ASCII goes eight bytes at a time.
 inline bool is_utf8(std::string_view text) noexcept {
+    const auto size = text.size();
+    if (size >= 4 && size < 8) {  // two overlapping looks
+        std::uint32_t first = 0;
+        std::uint32_t last = 0;
+        std::memcpy(&first, text.data(), 4);
+        std::memcpy(&last, text.data() + size - 4, 4);
+        if (((first | last) & 0x80808080U) == 0) return true;
+    }
     std::size_t i = 0;
-    while (i < text.size()) {
+    while (i < size) {
+        if (size >= 8 && size - i < 8) {  // the last eight bytes, seen in part before
+            std::uint64_t eight = 0;
+            std::memcpy(&eight, text.data() + size - 8, 8);
+            if ((eight & 0x8080808080808080ULL) == 0) return true;
+        }
         if (text.size() - i >= 8) {
             std::uint64_t eight;
             std::memcpy(&eight, text.data() + i, 8);

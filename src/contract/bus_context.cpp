@@ -3,7 +3,6 @@
 #include "contract/stamp.hpp"
 #include "contract/subscriber.hpp"
 
-#include <algorithm>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -38,14 +37,15 @@ void bus_context::stamp(event_draft& draft, const publish_options& options) cons
 
 void bus_context::add(subscriber& s) {
     const std::lock_guard lock(mutex_);
+    s.set_registry_position(subscribers_.size());
     subscribers_.push_back(&s);
 }
 
 void bus_context::remove(subscriber& s) noexcept {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find(subscribers_.begin(), subscribers_.end(), &s);
-    if (found == subscribers_.end()) return;
-    *found = subscribers_.back();
+    auto* last = subscribers_.back();
+    subscribers_[s.registry_position()] = last;
+    last->set_registry_position(s.registry_position());
     subscribers_.pop_back();
     delivered_before_ += s.delivered();
 }

@@ -219,10 +219,10 @@ void subscriber::end_run() noexcept {
 
 void subscriber::note_failure(const event& e, std::exception_ptr failure) noexcept {
     context_->handler_failures.fetch_add(1, std::memory_order_relaxed);
-    if (!context_->logs(log_level::error)) return;
+    if (!context_->logs(log_level::warn)) return;
     if (e)
         context_->log(
-            log_level::error,
+            log_level::warn,
             "handler failed",
             {{"error", describe(std::move(failure))},
              {"event", e.id().text()},
@@ -231,7 +231,7 @@ void subscriber::note_failure(const event& e, std::exception_ptr failure) noexce
         );
     else
         context_->log(
-            log_level::error, "handler failed", {{"error", describe(std::move(failure))}}
+            log_level::warn, "handler failed", {{"error", describe(std::move(failure))}}
         );
 }
 

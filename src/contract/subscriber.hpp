@@ -62,6 +62,10 @@ public:
         return delivered_.load(std::memory_order_relaxed);
     }
 
+    // For bus_context, with its mutex held.
+    std::size_t registry_position() const noexcept { return registry_position_; }
+    void set_registry_position(std::size_t position) noexcept { registry_position_ = position; }
+
     // subscription_state
     void stop() noexcept override;
     void wait_idle() noexcept override;
@@ -130,6 +134,7 @@ private:
     const bool asynchronous_;
     const subscribe_options options_;
     const mode mode_;
+    std::size_t registry_position_ = 0;
 
     std::atomic<bool> active_{true};
     std::atomic<bool> running_{false};

@@ -18,6 +18,9 @@ namespace {
 
 // Operations that a publisher runs for others before it hands its turn to the executor.
 constexpr unsigned turn_budget = 1024;
+// Subscribing threads pause when more than this waits for a turn; they are never refused.
+constexpr std::size_t crowded_backlog = 1024;
+constexpr auto crowded_pause = std::chrono::milliseconds{1};
 
 }  // namespace
 
@@ -31,9 +34,9 @@ core::core(const event_emitter_options& options)
           options.id_source()
       )) {}
 
-shard& core::shard_of(std::string_view name) noexcept {
+shard& core::shard_of(const base::hashed_text& name) noexcept {
     // The table inside a shard uses the low bits of the same hash.
-    return shards_[base::string_hash{}(name) >> 60];
+    return shards_[name.hash >> 60];
 }
 
 // --- publishing ----------------------------------------------------------------------------------
@@ -47,11 +50,12 @@ bool core::publish(
 ) {
     context_->stamp(draft, how);
     auto e = detail::event_access::freeze(std::move(draft), 1);
-    auto& home = shard_of(name);
+    const base::hashed_text key(name);
+    auto& home = shard_of(key);
     topic* t = nullptr;
     {
         const std::lock_guard lock(home.mutex);
-        const auto found = home.topics.find(name);
+        const auto found = home.topics.find(key);
         if (found == home.topics.end()) {
             ++home.published;
             ++home.unheard;
@@ -170,16 +174,24 @@ void core::give_to_group(group& g, queued_event item, std::shared_ptr<void> room
 // --- the turn ------------------------------------------------------------------------------------
 
 void core::enqueue(std::string_view name, operation op) {
-    auto& home = shard_of(name);
+    const base::hashed_text key(name);
+    auto& home = shard_of(key);
     topic* t = nullptr;
     {
-        const std::lock_guard lock(home.mutex);
-        auto found = home.topics.find(name);
+        std::unique_lock lock(home.mutex);
+        auto found = home.topics.find(key);
         if (found == home.topics.end())
             found = home.topics.emplace(name, std::make_unique<topic>(name, home)).first;
         t = found->second.get();
         if (t->busy) {
             t->pending.push_back(std::move(op));
+            // Threads that subscribe and leave faster than the turn can follow let it catch up:
+            // a short pause bounds the backlog, and cannot deadlock because it ends by itself.
+            if (t->pending.size() > crowded_backlog && !handler_frame::any()) {
+                ++home.crowd;
+                home.taken.wait_for(lock, crowded_pause);
+                --home.crowd;
+            }
             return;
         }
         t->busy = true;
@@ -203,6 +215,7 @@ void core::run_turn(topic& t, unsigned inline_budget) {
             }
             std::swap(t.running, t.pending);
             t.pending_publishes = 0;
+            if (t.home.crowd > 0) t.home.taken.notify_all();
         }
         while (t.running_at < t.running.size()) {
             if (inline_budget == 0) {

@@ -43,7 +43,7 @@ public:
     bus_context& context() const noexcept { return *context_; }
 
 private:
-    shard& shard_of(std::string_view name) noexcept;
+    shard& shard_of(const base::hashed_text& name) noexcept;
     /// Appends an operation; runs it at once when the topic is idle. Creates the topic.
     void enqueue(std::string_view name, operation op);
     /// Runs what is pending until nothing is, then gives the turn up. `inline_budget`: operations

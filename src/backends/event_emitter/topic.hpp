@@ -4,6 +4,7 @@
 #include "contract/subscriber.hpp"
 
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -81,6 +82,8 @@ struct topic {
 /// A part of the topic table.
 struct shard {
     std::mutex mutex;
+    std::condition_variable taken;  ///< a turn took what was pending; for `crowd`
+    std::size_t crowd = 0;          ///< threads that pause because a topic's backlog is long
     base::string_map<std::unique_ptr<topic>> topics;
     unsigned long long published = 0;
     unsigned long long unheard = 0;

@@ -37,18 +37,18 @@ std::shared_ptr<event_log> core::log_of(std::string_view topic) {
     return cache_->log(key, key + ":counter");
 }
 
-shard& core::shard_of(std::string_view topic) noexcept {
-    return shards_[base::string_hash{}(topic) >> 60];
+shard& core::shard_of(const base::hashed_text& topic) noexcept {
+    return shards_[topic.hash >> 60];
 }
 
 // With the shard's mutex held.
-std::shared_ptr<record> core::record_in(shard& home, std::string_view topic) {
+std::shared_ptr<record> core::record_in(shard& home, const base::hashed_text& topic) {
     if (const auto found = home.records.find(topic); found != home.records.end())
         return found->second;
     if (home.records.size() >= idle_records_max)
         std::erase_if(home.records, [](const auto& entry) { return !entry.second->busy; });
-    auto fresh = std::make_shared<record>(topic);
-    home.records.emplace(topic, fresh);
+    auto fresh = std::make_shared<record>(topic.text, home);
+    home.records.emplace(topic.text, fresh);
     return fresh;
 }
 
@@ -64,11 +64,12 @@ bool core::publish(
     if (how.local_only() || !caches(topic))
         return inner_->start_publish(topic, std::move(draft), how, done, ec);
     stamp_draft(draft, how, options_.clock().get(), {});
-    auto& home = shard_of(topic);
+    const base::hashed_text key(topic);
+    auto& home = shard_of(key);
     std::shared_ptr<record> r;
     {
         const std::lock_guard lock(home.mutex);
-        r = record_in(home, topic);
+        r = record_in(home, key);
         if (r->busy) {
             if (r->pending.size() >= pending_max) {
                 refused.fetch_add(1, std::memory_order_relaxed);
@@ -162,11 +163,12 @@ bool core::publish_stored(
 // --- the turn ------------------------------------------------------------------------------------
 
 void core::enqueue(std::string_view topic, operation op) {
-    auto& home = shard_of(topic);
+    const base::hashed_text key(topic);
+    auto& home = shard_of(key);
     std::shared_ptr<record> r;
     {
         const std::lock_guard lock(home.mutex);
-        r = record_in(home, topic);
+        r = record_in(home, key);
         if (r->busy) {
             r->pending.push_back(std::move(op));
             return;
@@ -181,7 +183,7 @@ void core::run_turn(const std::shared_ptr<record>& r, unsigned inline_budget) {
         if (r->running_at == r->running.size()) {
             r->running.clear();
             r->running_at = 0;
-            const std::lock_guard lock(shard_of(r->name).mutex);
+            const std::lock_guard lock(r->home.mutex);
             if (r->pending.empty()) {
                 r->busy = false;
                 return;

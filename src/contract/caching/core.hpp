@@ -32,12 +32,15 @@ struct mark_operation {
 };
 using operation = std::variant<publish_operation, clear_operation, mark_operation>;
 
+struct shard;
+
 /// A topic with its turn: append and inner publish happen as one step, in one order, so live order
 /// is index order. An append that completes later keeps the turn until then.
 struct record {
-    explicit record(std::string_view n) : name(n) {}
+    record(std::string_view n, shard& s) : name(n), home(s) {}
 
     const std::string name;
+    shard& home;
 
     // With the shard's mutex held.
     bool busy = false;
@@ -99,8 +102,8 @@ public:
     std::atomic<unsigned long long> replayed{0};
 
 private:
-    shard& shard_of(std::string_view topic) noexcept;
-    std::shared_ptr<record> record_in(shard& home, std::string_view topic);
+    shard& shard_of(const base::hashed_text& topic) noexcept;
+    std::shared_ptr<record> record_in(shard& home, const base::hashed_text& topic);
     /// Appends an operation; runs it at once when the topic is idle.
     void enqueue(std::string_view topic, operation op);
     /// Runs what is pending; false when an operation keeps the turn and will call again.

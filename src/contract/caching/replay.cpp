@@ -518,7 +518,7 @@ void replay::extend(const event&, std::uint64_t, completion done) noexcept {
 void replay::report_failure(const event& e, std::exception_ptr failure) noexcept {
     bus_->handler_failures.fetch_add(1, std::memory_order_relaxed);
     bus_->log(
-        log_level::error,
+        log_level::warn,
         "handler failed",
         {{"topic", topic_},
          {"error", describe(std::move(failure))},
