@@ -81,5 +81,6 @@ endfunction()
 # trunkline_glob(VARIABLE PATTERN...): sources found now and looked for again at each build.
 function(trunkline_glob variable)
     file(GLOB_RECURSE found CONFIGURE_DEPENDS ${ARGN})
+    list(FILTER found EXCLUDE REGEX "/node_modules/")
     set(${variable} "${found}" PARENT_SCOPE)
 endfunction()

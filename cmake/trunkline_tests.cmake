@@ -42,7 +42,11 @@ function(trunkline_add_tests area)
         ${target} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}"
     )
     target_compile_definitions(
-        ${target} PRIVATE TRUNKLINE_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ${arg_DEFINITIONS}
+        ${target}
+        PRIVATE
+            TRUNKLINE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+            TRUNKLINE_CXX="${CMAKE_CXX_COMPILER}"  # for tests of what must not compile
+            ${arg_DEFINITIONS}
     )
     target_link_libraries(${target} PRIVATE ${arg_LINK} GTest::gmock GTest::gtest_main)
     if(TRUNKLINE_SYMBOLIZER)

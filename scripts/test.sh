@@ -83,6 +83,29 @@ skipped() {
     ' "$logs/ctest-$1.xml"
 }
 
+# by_reason: what was skipped, a reason a line; of tests with parameters the name alone.
+by_reason() {
+    awk -F ": " '
+        {
+            name = $1
+            sub(/^ */, "", name)
+            if (name ~ /\/.*\//) { sub(/^[^\/]*\//, "", name); sub(/\/[^\/]*$/, "", name) }
+            sub(/^[^.]*\./, "", name)
+            reason = substr($0, length($1) + 3)
+            if (!(reason in count)) order[++reasons] = reason
+            ++count[reason]
+            if (!((reason, name) in seen)) {
+                seen[reason, name] = 1
+                names[reason] = names[reason] (names[reason] == "" ? "" : ", ") name
+            }
+        }
+        END {
+            for (i = 1; i <= reasons; ++i)
+                printf "    %4d  %s: %s\n", count[order[i]], order[i], names[order[i]]
+        }
+    ' "$logs/skipped.txt"
+}
+
 rm -f "$logs"/ctest-*.{log,xml}
 phase "all tests, AddressSanitizer and UndefinedBehaviorSanitizer" dev_phase
 phase "concurrent tests, ThreadSanitizer" tsan_phase
@@ -93,17 +116,10 @@ for i in "${!names[@]}"; do
     printf '  %-6s  %12s  %s\n' "${verdicts[i]}" "$(minutes "${times[i]}")" "${names[i]}"
 done
 say "  in all $(minutes $((SECONDS - started)))"
-skips="$(skipped dev)
-$(skipped tsan)
-$(skipped release)"
-skips="$(grep -v '^$' <<<"$skips" || true)"
-if [[ -n "$skips" ]]; then
-    say "  skipped: $(wc -l <<<"$skips")"
-    # shellcheck disable=SC2001
-    sed 's/^/  /' <<<"$skips"
-else
-    say "  skipped: none"
-fi
+{ skipped dev; skipped tsan; skipped release; } >"$logs/skipped.txt"
+skips="$(wc -l <"$logs/skipped.txt")"
+say "  skipped: $skips$( ((skips)) && echo ", by reason (one by one: build/log/skipped.txt)")"
+by_reason
 ((failed)) && say "  logs: build/log"
 closing_line dev
 exit "$failed"
