@@ -230,9 +230,7 @@ void subscriber::note_failure(const event& e, std::exception_ptr failure) noexce
              {"attempt", std::to_string(e.delivery_attempt())}}
         );
     else
-        context_->log(
-            log_level::warn, "handler failed", {{"error", describe(std::move(failure))}}
-        );
+        context_->log(log_level::warn, "handler failed", {{"error", describe(std::move(failure))}});
 }
 
 // --- the drain task ------------------------------------------------------------------------------
