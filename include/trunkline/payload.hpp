@@ -61,8 +61,10 @@ public:
     /// True for the default value (undefined).
     bool absent() const noexcept { return head_ == nullptr; }
 
-    /// The JSON tree; null when absent. Throws boost::system::system_error: `protocol_error` naming
-    /// the offset when the text is not JSON or nests too deep, `not_supported` for a live object.
+    /// The JSON tree; null when absent. Numbers are what JavaScript reads: of a text, integers up
+    /// to ±(2^53−1) are int64, all others double. Throws boost::system::system_error:
+    /// `protocol_error` naming the offset when the text is not JSON or nests too deep,
+    /// `not_supported` for a live object.
     const boost::json::value& tree() const;
 
     /// The JSON text, as JavaScript's JSON.stringify prints it (text given as text is returned as

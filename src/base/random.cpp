@@ -68,7 +68,7 @@ struct generator {
 }  // namespace
 
 random_bits fresh_bits() noexcept {
-    thread_local generator g;
+    static thread_local generator g;
     if (g.seeded_at != fork_count.load(std::memory_order_relaxed)) [[unlikely]]
         g.seed();
     const auto high = g.next();

@@ -7,6 +7,7 @@
 #include <boost/system/system_error.hpp>
 
 #include <charconv>
+#include <cstdint>
 #include <string>
 #include <system_error>
 
@@ -16,6 +17,9 @@ namespace wire {
 namespace {
 
 namespace json = boost::json;
+
+// Beyond it a number of JavaScript is no exact integer any more.
+constexpr std::int64_t safe_integer_max = (std::int64_t{1} << 53) - 1;
 
 /// Builds a tree from the parser's events and reads floating-point numbers from their own text.
 struct tree_builder {
@@ -65,12 +69,15 @@ struct tree_builder {
     }
     bool on_int64(std::int64_t i, text, error_code&) {
         number.clear();
-        stack.push_int64(i);
+        if (i >= -safe_integer_max && i <= safe_integer_max)
+            stack.push_int64(i);
+        else
+            stack.push_double(static_cast<double>(i));
         return true;
     }
     bool on_uint64(std::uint64_t u, text, error_code&) {
         number.clear();
-        stack.push_uint64(u);
+        stack.push_double(static_cast<double>(u));  // larger than any int64
         return true;
     }
     bool on_double(double d, text s, error_code&) {

@@ -99,7 +99,9 @@ bool core::deliver(
     const auto count = t.places.size();
     for (std::size_t i = 0; i < count; ++i) {
         auto& at = t.places[i];
-        queued_event item{i + 1 == count ? std::move(e) : e, 0};
+        // The last one takes the event itself: one reference count less for two cores to write.
+        const bool last = i + 1 == count;
+        queued_event item{last ? std::move(e) : e, 0};  // NOLINT(bugprone-use-after-move): see last
         if (at.single != nullptr)
             at.single->give(item, room);
         else

@@ -93,6 +93,17 @@ double read(std::string_view text) {
     return payload::from_json_text(text).tree().as_double();
 }
 
+// A peer's number stays a number: only C++ integers become BigInt envelopes.
+TEST(JsonNumbers, LargeIntegersInATextAreDoublesAsInJavaScript) {
+    const auto list = payload::from_json_text("[9007199254740991,-9007199254740991]");
+    const auto& exact = list.tree();
+    EXPECT_TRUE(exact.at(0).is_int64());
+    EXPECT_TRUE(exact.at(1).is_int64());
+    for (const auto* text : {"22888888888888884", "-22888888888888884", "18446744073709552000"}) {
+        EXPECT_EQ(text_of(payload::from_json_text(text).tree()), text);
+    }
+}
+
 // Each of these is off by one in the last place with a reader that does not round correctly.
 TEST(JsonNumbers, AreReadWithCorrectRounding) {
     EXPECT_EQ(read("228818888888888888822"), 228818888888888888822.0);
