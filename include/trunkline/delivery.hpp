@@ -66,12 +66,21 @@ private:
 /// handler, the subscription and the bus.
 class TRUNKLINE_EXPORT delivery {
 public:
-    /// For backends: a delivery that the dispatcher still owns ("borrowed" until moved out).
+    /// For backends. Tokens use the lower 62 bits.
     delivery(trunkline::event e, settler* end, std::uint64_t token) noexcept
         : event_(std::move(e)), settler_(end), token_(token) {}
 
+    /// For dispatchers: looks at an event that the caller keeps alive, so that a call costs no
+    /// reference count; moved out, it becomes an owner.
+    static delivery borrow(const trunkline::event& e, settler* end, std::uint64_t token) noexcept {
+        return delivery(e, end, token, borrowed_tag{});
+    }
+
     delivery(delivery&& other) noexcept
-        : event_(std::move(other.event_)), settler_(other.settler_), token_(other.token_) {
+        : event_((other.token_ & borrowed_bit) == 0 ? std::move(other.event_) : other.event_),
+          settler_(other.settler_),
+          token_(other.token_ & ~borrowed_bit) {
+        other.forget_borrowed();
         if (settler_ != nullptr && (token_ & held_bit) == 0) {
             token_ |= held_bit;
             settler_->hold();
@@ -91,6 +100,7 @@ public:
     delivery& operator=(const delivery&) = delete;
     ~delivery() {
         if (settler_ != nullptr) let_go();
+        forget_borrowed();
     }
 
     /// Valid until moved from; stays readable after settling.
@@ -141,7 +151,16 @@ public:
 
 private:
     static constexpr std::uint64_t held_bit = 1ULL << 63;
-    std::uint64_t token() const noexcept { return token_ & ~held_bit; }
+    static constexpr std::uint64_t borrowed_bit = 1ULL << 62;
+    struct borrowed_tag {};
+    delivery(const trunkline::event& e, settler* end, std::uint64_t token, borrowed_tag) noexcept
+        : event_(e, trunkline::event::unowned{}), settler_(end), token_(token | borrowed_bit) {}
+    void forget_borrowed() noexcept {
+        if ((token_ & borrowed_bit) == 0) return;
+        token_ &= ~borrowed_bit;
+        event_.abandon();
+    }
+    std::uint64_t token() const noexcept { return token_ & ~(held_bit | borrowed_bit); }
     bool held() const noexcept { return (token_ & held_bit) != 0; }
     void let_go() noexcept {
         auto* end = std::exchange(settler_, nullptr);

@@ -109,6 +109,12 @@ public:
 private:
     friend struct detail::event_access;
     friend class event_draft;
+    friend class delivery;
+
+    // A delivery that only looks at its event neither counts nor releases it.
+    struct unowned {};
+    event(const event& other, unowned) noexcept : body_(other.body_), attempt_(other.attempt_) {}
+    void abandon() noexcept { body_ = nullptr; }
 
     detail::event_body* body_ = nullptr;
     std::uint32_t attempt_ = 1;

@@ -1,5 +1,6 @@
 #include "contract/subscriber.hpp"
 
+#include "base/asymmetric_fence.hpp"
 #include "contract/describe.hpp"
 #include "contract/handler_frame.hpp"
 
@@ -79,15 +80,15 @@ subscriber::admission subscriber::admit(std::size_t bytes, bool may_wait, const 
     return far_over ? admission::full : admission::after_room;
 }
 
-bool subscriber::give(queued_event& item, std::shared_ptr<void> room) {
+bool subscriber::give(const event& e, std::uint64_t token, const std::shared_ptr<void>& room) {
     if (!active_.load(std::memory_order_relaxed)) return false;
     if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire) &&
         places() < place_limit())
-        return run(item);
+        return run(e, token);
     if (batch_)
-        push_batched(std::move(item), std::move(room));
+        push_batched({e, token}, room);
     else
-        push(std::move(item), std::move(room));
+        push({e, token}, room);
     return true;
 }
 
@@ -179,24 +180,24 @@ std::vector<queued_event> subscriber::take_leftovers() {
 
 // --- calling the handler -------------------------------------------------------------------------
 
-bool subscriber::run(queued_event& item) noexcept {
+bool subscriber::run(const event& e, std::uint64_t token) noexcept {
     const handler_frame frame(this);
-    // Sequentially consistent, as stop() is: either it sees this call running, or this call sees
-    // that it must not start.
-    running_.store(true);
-    if (!active_.load()) {
+    // Against wait_idle and close, which stop first and then pass a heavy fence: either they see
+    // this call running, or this call sees that it must not start.
+    running_.store(true, std::memory_order_relaxed);
+    base::light_fence();
+    if (!active_.load(std::memory_order_acquire)) {
         end_run();
         return false;
     }
     delivered_.store(delivered_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     {
-        delivery d(std::move(item.e), this, item.token);
+        auto d = delivery::borrow(e, this, token);
         try {
             (*handler_)(d);
         } catch (...) {
-            const bool here = !d.moved_out();
-            note_failure(here ? d.event() : event{}, std::current_exception());
-            if (here && d.unsettled()) std::move(d).nack();
+            note_failure(e, std::current_exception());
+            if (!d.moved_out() && d.unsettled()) std::move(d).nack();
         }
         if (!d.moved_out()) d.release();
     }
@@ -205,8 +206,9 @@ bool subscriber::run(queued_event& item) noexcept {
 }
 
 void subscriber::end_run() noexcept {
-    running_.store(false);
-    if (active_.load()) [[likely]]
+    running_.store(false, std::memory_order_release);
+    base::light_fence();
+    if (active_.load(std::memory_order_acquire)) [[likely]]
         return;
     std::vector<completion> waiters;
     {
@@ -260,7 +262,8 @@ void subscriber::drain() {
             if (budget-- == 0) return schedule();
             auto& item = work_[work_at_];
             count_out(item.e);
-            if (!run(item)) return abandon();
+            if (!run(item.e, item.token)) return abandon();
+            item.e = {};
             ++work_at_;
             if (room_wanted_.load(std::memory_order_relaxed)) [[unlikely]] {
                 barriers released;
@@ -496,12 +499,14 @@ void subscriber::stop() noexcept {
 
 void subscriber::wait_idle() noexcept {
     if (handler_frame::contains(this)) return;
+    base::heavy_fence();
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [this] { return !running_.load(); });
 }
 
 void subscriber::close(completion done) {
     stop();
+    base::heavy_fence();
     {
         const std::lock_guard lock(mutex_);
         if (running_.load() || asynchronous_work()) {

@@ -48,9 +48,9 @@ public:
     admission admit(std::size_t bytes, bool may_wait, const void* origin) const noexcept;
 
     /// Hands over one event: calls the handler at once, or queues it. False when the subscription
-    /// has ended; the event is then untouched. Over the limit it is taken all the same: `admit`
+    /// has ended. Over the limit it is taken all the same: `admit`
     /// decides. `room`, if any, is released when the queue is back within its limits.
-    bool give(queued_event& item, std::shared_ptr<void> room);
+    bool give(const event& e, std::uint64_t token, const std::shared_ptr<void>& room);
 
     /// Releases `barrier` once everything given before has been handled; also flushes a batch.
     void mark(std::shared_ptr<void> barrier);
@@ -103,7 +103,7 @@ private:
     };
     using barriers = std::vector<std::shared_ptr<void>>;
 
-    bool run(queued_event& item) noexcept;
+    bool run(const event& e, std::uint64_t token) noexcept;
     void end_run() noexcept;
     void note_failure(const event& e, std::exception_ptr failure) noexcept;
     void push(queued_event&& item, std::shared_ptr<void> room);

@@ -3,10 +3,12 @@
 #include <trunkline/caching_pubsub.hpp>
 #include <trunkline/testkit/forwarding_pubsub.hpp>
 
-#include <boost/asio/post.hpp>
 #include <boost/json/object.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <deque>
+#include <mutex>
 #include <numeric>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -325,30 +327,46 @@ TEST_P(PubsubConformance, RetryPassesReplayFilter) {
 
 namespace {
 
-// A backend that delivers any event once more on command, as durable ones do after a nack.
+// A backend that delivers any event once more on command, as durable ones do after a nack. The
+// second delivery is part of the subscription like any other: it comes in place of a trigger event.
 class redelivering_pubsub final : public forwarding_pubsub {
 public:
     using forwarding_pubsub::forwarding_pubsub;
 
-    void deliver_again(const event& e, std::uint32_t attempt) {
-        boost::asio::post(executor(), [this, e, attempt] {
-            delivery d{e.with_attempt(attempt), nullptr, 0};
-            (*handler_)(d);
-        });
+    void deliver_again(std::string_view topic, const event& e, std::uint32_t attempt) {
+        {
+            const std::lock_guard lock(mutex_);
+            again_.push_back(e.with_attempt(attempt));
+        }
+        EXPECT_FALSE(inner()->publish(topic, event_draft{"trigger", "r"}));
     }
 
 protected:
     subscription do_subscribe(
         std::string_view topic, trunkline::handler h, const subscribe_options& options
     ) override {
-        handler_ = std::make_shared<trunkline::handler>(std::move(h));
+        const auto shared = std::make_shared<trunkline::handler>(std::move(h));
         return inner()->subscribe(
-            topic, [shared = handler_](delivery& d) { (*shared)(d); }, options
+            topic,
+            [this, shared](delivery& d) {
+                if (d.event().type() != "trigger") return (*shared)(d);
+                std::optional<event> e;
+                {
+                    const std::lock_guard lock(mutex_);
+                    e = again_.front();
+                    again_.pop_front();
+                }
+                delivery retry{*e, nullptr, 0};
+                (*shared)(retry);
+                std::move(d).ack();
+            },
+            options
         );
     }
 
 private:
-    std::shared_ptr<trunkline::handler> handler_;
+    std::mutex mutex_;
+    std::deque<event> again_;
 };
 
 }  // namespace
@@ -372,8 +390,8 @@ TEST_P(PubsubConformance, ReplayDecoratorTellsRetriesFromDuplicates) {
         }));
     }
     bus->run_until([&] { return seen.size() == 3; });
-    below->deliver_again(seen.at(1), 1);
-    below->deliver_again(seen.at(0), 2);
+    below->deliver_again(topic, seen.at(1), 1);
+    below->deliver_again(topic, seen.at(0), 2);
     bus->run_until([&] { return seen.size() >= 4; });
     bus->flush();
     EXPECT_THAT(seen.types(), ElementsAre("0", "1", "2", "0"));

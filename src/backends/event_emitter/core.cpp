@@ -82,13 +82,13 @@ bool core::publish(
         t->busy = true;
         ++home.published;
     }
-    const bool finished = deliver(*t, std::move(e), done, ec, handler_frame::innermost(), false);
+    const bool finished = deliver(*t, e, done, ec, handler_frame::innermost(), false);
     run_turn(*t, turn_budget);
     return finished;
 }
 
 bool core::deliver(
-    topic& t, event e, completion& done, error_code& ec, const void* origin, bool accepted
+    topic& t, const event& e, completion& done, error_code& ec, const void* origin, bool accepted
 ) {
     std::shared_ptr<void> room;
     if (!admit(t, e, done, ec, origin, accepted, room)) {
@@ -96,16 +96,11 @@ bool core::deliver(
         return true;
     }
     const bool waits = room != nullptr;
-    const auto count = t.places.size();
-    for (std::size_t i = 0; i < count; ++i) {
-        auto& at = t.places[i];
-        // The last one takes the event itself: one reference count less for two cores to write.
-        const bool last = i + 1 == count;
-        queued_event item{last ? std::move(e) : e, 0};  // NOLINT(bugprone-use-after-move): see last
+    for (auto& at : t.places) {
         if (at.single != nullptr)
-            at.single->give(item, room);
+            at.single->give(e, 0, room);
         else
-            give_to_group(*at.shared, std::move(item), room);
+            give_to_group(*at.shared, e, room);
     }
     ec = {};
     return !waits;
@@ -161,11 +156,11 @@ bool core::admit(
     return false;
 }
 
-void core::give_to_group(group& g, queued_event item, std::shared_ptr<void> room) {
+void core::give_to_group(group& g, const event& e, const std::shared_ptr<void>& room) {
     // Members that have just been stopped are skipped: their leaving is behind us in the turn.
     for (std::size_t tries = g.members.size(); tries > 0; --tries) {
         auto& m = *g.members[g.cursor++ % g.members.size()];
-        if (m.give(item, room)) return;
+        if (m.give(e, 0, room)) return;
     }
     context_->dropped.fetch_add(1, std::memory_order_relaxed);
     context_->log(
@@ -239,8 +234,7 @@ void core::perform(topic& t, operation& op) {
             [&](publish_operation& p) {
                 error_code ec;
                 const bool accepted = !p.done;
-                if (deliver(t, std::move(p.e), p.done, ec, p.origin, accepted) && p.done)
-                    p.done(ec);
+                if (deliver(t, p.e, p.done, ec, p.origin, accepted) && p.done) p.done(ec);
             },
             [&](join_operation& j) { join(t, std::move(j.who)); },
             [&](leave_operation& l) { leave_now(t, l.who); },
@@ -317,7 +311,7 @@ void core::regroup(topic& t, regroup_operation& op) {
         return;
     }
     const auto shared = found->shared;  // a handler may not change places, but keep it certain
-    for (auto& item : op.events) give_to_group(*shared, std::move(item), nullptr);
+    for (auto& item : op.events) give_to_group(*shared, item.e, nullptr);
 }
 
 // --- redelivery ----------------------------------------------------------------------------------

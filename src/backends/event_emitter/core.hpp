@@ -52,7 +52,12 @@ private:
     void perform(topic& t, operation& op);
     /// True when it finished at once; false when `done` was taken.
     bool deliver(
-        topic& t, event e, completion& done, error_code& ec, const void* origin, bool accepted
+        topic& t,
+        const event& e,
+        completion& done,
+        error_code& ec,
+        const void* origin,
+        bool accepted
     );
     bool admit(
         topic& t,
@@ -63,7 +68,7 @@ private:
         bool accepted,
         std::shared_ptr<void>& room
     );
-    void give_to_group(group& g, queued_event item, std::shared_ptr<void> room);
+    void give_to_group(group& g, const event& e, const std::shared_ptr<void>& room);
     void join(topic& t, std::shared_ptr<member> who);
     void leave_now(topic& t, const std::shared_ptr<member>& who);
     void regroup(topic& t, regroup_operation& op);
