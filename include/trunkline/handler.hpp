@@ -29,7 +29,9 @@ concept takes_const_delivery = std::invocable<F&, const delivery&>;
 /// - `void(delivery&)`: the bus owns the delivery unless it is moved out; settle it here, or move
 ///   it out and settle it later; throwing while it is still here and unsettled is nack.
 /// - `void(delivery)`: the handler owns it; destroyed by an exception it is nack.
-/// Coroutines go through `on_executor`. Each is called by one thread at a time.
+/// Coroutines go through `on_executor`. Each is called by one thread at a time. A delivery that is
+/// kept in the handler's own captures keeps handler and subscription alive until it is settled or
+/// the subscription has ended.
 class handler {
 public:
     template <class F>

@@ -79,7 +79,8 @@ public:
 
     /// Publishes; completes with void(error_code) when the backend has taken the event over: in
     /// process once every inline handler returned and every queue has room for it.
-    /// Cancellation: only a wait for room, and the event stays accepted.
+    /// Cancellation (terminal, partial), here and in every async verb: completes early with
+    /// operation_aborted; what was started goes on, an accepted event stays accepted.
     template <class Token>
     auto async_publish(std::string_view topic, event_draft draft, Token&& token) {
         return async_publish(

@@ -43,11 +43,15 @@ subscriber::subscriber(
       options_(options),
       mode_(options.batch() ? mode::queued : how) {
     if (options.batch()) batch_.emplace(*options.batch());
-    context_->add(*this);
 }
 
 subscriber::~subscriber() {
-    context_->remove(*this);
+    if (enrolled_) context_->remove(*this);
+}
+
+void subscriber::enroll() {
+    context_->add(*this);
+    enrolled_ = true;
 }
 
 // --- giving side ---------------------------------------------------------------------------------
@@ -98,20 +102,23 @@ void subscriber::push(queued_event&& item, std::shared_ptr<void> room) {
     bool wake = false;
     {
         const std::lock_guard lock(mutex_);
-        if (options_.on_full() >= queue_policy::drop_oldest &&
-            waiting_events_.load(std::memory_order_relaxed) > 0 &&
-            (waiting_events_.load(std::memory_order_relaxed) >= options_.queue_limit() ||
-             waiting_bytes_.load(std::memory_order_relaxed) + bytes > options_.queue_bytes())) {
-            if (options_.on_full() == queue_policy::drop_newest || queue_.empty()) {
-                victim = std::move(item);
-            } else {
-                victim = std::move(queue_.front());
-                queue_.erase(queue_.begin());
-                count_out(victim.e);
-                ++drained_;
-            }
+        const bool drops = options_.on_full() == queue_policy::drop_oldest ||
+                           options_.on_full() == queue_policy::drop_newest;
+        const auto waiting = waiting_events_.load(std::memory_order_relaxed);
+        const bool full = waiting > 0 && (waiting >= options_.queue_limit() ||
+                                          waiting_bytes_.load(std::memory_order_relaxed) + bytes >
+                                              options_.queue_bytes());
+        const bool drop_this =
+            drops && full && (options_.on_full() == queue_policy::drop_newest || queue_.empty());
+        if (drops && full && !drop_this) {
+            victim = std::move(queue_.front());
+            queue_.erase(queue_.begin());
+            count_out(victim.e);
+            ++drained_;
         }
-        if (item.e) {
+        if (drop_this) {
+            victim = std::move(item);
+        } else {
             count_in(item.e);
             queue_.push_back(std::move(item));
             pushed_.store(pushed_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
@@ -193,13 +200,17 @@ bool subscriber::run(const event& e, std::uint64_t token) noexcept {
     delivered_.store(delivered_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     {
         auto d = delivery::borrow(e, this, token);
+        bool failed = false;
         try {
             (*handler_)(d);
         } catch (...) {
             note_failure(e, std::current_exception());
-            if (!d.moved_out() && d.unsettled()) std::move(d).nack();
+            failed = true;
         }
-        if (!d.moved_out()) d.release();
+        if (!d.moved_out()) {
+            if (failed && d.unsettled()) std::move(d).nack();
+            d.release();  // NOLINT(bugprone-use-after-move): settling does not move
+        }
     }
     end_run();
     return true;

@@ -43,6 +43,9 @@ public:
     );
     ~subscriber() override;
 
+    /// Makes this known to its context, once a shared pointer owns it.
+    void enroll();
+
     /// Could `give` take an event of this size now? `may_wait`: an awaited publish asks, from
     /// inside a handler of `origin` (null: from none).
     admission admit(std::size_t bytes, bool may_wait, const void* origin) const noexcept;
@@ -135,6 +138,7 @@ private:
     const subscribe_options options_;
     const mode mode_;
     std::size_t registry_position_ = 0;
+    bool enrolled_ = false;
 
     std::atomic<bool> active_{true};
     std::atomic<bool> running_{false};

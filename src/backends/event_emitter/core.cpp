@@ -255,6 +255,7 @@ std::shared_ptr<subscription_state> core::subscribe(
     auto who = std::make_shared<member>(
         weak_from_this(), context_, name, std::move(h), how, mode, life_.load()
     );
+    who->enroll();
     enqueue(name, join_operation{who});
     return who;
 }

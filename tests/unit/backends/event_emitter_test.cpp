@@ -5,6 +5,9 @@
 #include <trunkline/testkit/manual_clock.hpp>
 #include <trunkline/testkit/recorder.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -228,6 +231,26 @@ TEST_F(EventEmitter, AnAwaitedPublishWaitsForRoom) {
         )
     );
     EXPECT_EQ(seen_.size(), 2U);
+}
+
+TEST_F(EventEmitter, AWaitForRoomCanBeCancelledAndTheEventStaysAccepted) {
+    event_emitter_pubsub bus(options(dispatch_mode::queued));
+    const auto s = bus.subscribe("t", seen_.handler(), subscribe_options{}.queue_limit(1));
+    bus.publish("t", draft("a"));
+    asio::cancellation_signal signal;
+    std::vector<error_code> results;
+    bus.async_publish(
+        "t",
+        draft("b"),
+        asio::bind_cancellation_slot(
+            signal.slot(),
+            asio::bind_executor(loop_.get_executor(), [&](error_code ec) { results.push_back(ec); })
+        )
+    );
+    signal.emit(asio::cancellation_type::terminal);
+    poll();
+    EXPECT_THAT(results, ElementsAre(asio::error::operation_aborted));
+    EXPECT_THAT(seen_.types(), ElementsAre("a", "b"));
 }
 
 TEST_F(EventEmitter, DropOldestKeepsTheNewest) {
