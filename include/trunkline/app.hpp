@@ -35,7 +35,8 @@ public:
     const std::shared_ptr<trunkline::pubsub>& bus() const noexcept { return bus_; }
     const std::string& url() const noexcept { return url_; }
 
-    /// For `replay=1` in the URL and for the application. Default: one in memory.
+    /// For `app::cache()`, and for the history when the URL says `replay=1`. Default: one in memory
+    /// each, the history's with the limits of the URL.
     app_options& cache(std::shared_ptr<server_cache> cache) {
         cache_ = std::move(cache);
         return *this;
@@ -79,7 +80,8 @@ private:
 };
 
 /// The one object that an application creates: it owns the threads, the bus and the cache.
-/// Destruction closes the bus and joins the threads. Threading: any, except construction,
+/// With its own threads, destruction closes the bus and joins them; with an executor of yours, call
+/// `stop_blocking` first. Threading: any, except construction,
 /// destruction and `stop_blocking`, which must not run inside a handler.
 class TRUNKLINE_EXPORT app {
 public:

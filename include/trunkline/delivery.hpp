@@ -56,6 +56,11 @@ public:
         if (of_ != nullptr) of_->end_call();
     }
 
+    /// Notes what the handler threw, whether or not it had settled.
+    void report_failure(const event& e, std::exception_ptr failure) const noexcept {
+        if (of_ != nullptr) of_->report_failure(e, std::move(failure));
+    }
+
 private:
     settler* of_;
 };

@@ -37,7 +37,7 @@ enum class errc {
     /// A peer, or a text that claims to be JSON, does not follow its format. Permanent.
     protocol_error,
     /// A blocking call, or an awaited publish into the full queue that only the caller empties,
-    /// from inside a handler. Permanent.
+    /// from inside a handler (a coroutine: until it first suspends). Permanent.
     would_deadlock,
 };
 

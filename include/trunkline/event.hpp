@@ -43,6 +43,7 @@ struct event_body {
 static_assert(sizeof(event_body) == 64);
 
 TRUNKLINE_EXPORT void destroy_event(event_body*) noexcept;
+TRUNKLINE_EXPORT std::size_t extension_bytes(const event_body&) noexcept;
 
 }  // namespace detail
 
@@ -100,7 +101,8 @@ public:
     /// Memory that byte limits count.
     std::size_t size_bytes() const noexcept {
         return sizeof(detail::event_body) + body_->type_size + body_->run_id_size +
-               body_->data.size_bytes();
+               body_->data.size_bytes() +
+               (body_->extension != nullptr ? detail::extension_bytes(*body_) : 0);
     }
 
     /// True when both handles show one published event (identity of the body, any attempt).
@@ -133,8 +135,9 @@ public:
 
     /// Position for buses that pass an index through; a replay decorator overwrites it.
     event_draft&& index(std::uint64_t position) &&;
-    /// A field beyond the named ones. Throws std::invalid_argument for a name that the event
-    /// already has (`type`, `data`, `runId`, `id`, `createdAt`, `index`, `deliveryAttempt`).
+    /// A field beyond the named ones. Throws std::invalid_argument for a value that nests deeper
+    /// than `payload::depth_max`, and for a name that the event already has (`type`, `data`,
+    /// `runId`, `id`, `createdAt`, `index`, `deliveryAttempt`).
     event_draft&& extra(std::string_view name, boost::json::value value) &&;
     /// Identity, respected only with `publish_options::keep_identity`.
     event_draft&& id(const event_id& id) &&;

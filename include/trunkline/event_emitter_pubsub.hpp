@@ -97,7 +97,8 @@ private:
 /// executor. After close, publishing succeeds and reaches nobody; subscribing works again.
 ///
 /// Performance: see docs/design/performance.md. Threading: any. Destruction waits for no handler
-/// on a foreign executor; no other thread may still be calling the bus.
+/// on a foreign executor; no other thread may still be calling the bus, and no handler may destroy
+/// it from inside a publish on it (inline dispatch).
 class TRUNKLINE_EXPORT event_emitter_pubsub final : public pubsub {
 public:
     /// Throws std::invalid_argument for an option out of range.

@@ -32,7 +32,8 @@ struct log_record {
 };
 
 /// A level and a sink, passed by value. The same text is passed on at most 10 times in 10 seconds;
-/// the next one says how many were left out. Sinks are called by one thread at a time.
+/// the next one says how many were left out. Sinks are called by one thread at a time;
+/// what they throw is ignored, and what they log themselves is dropped.
 class TRUNKLINE_EXPORT logger {
 public:
     using sink = std::function<void(const log_record&)>;

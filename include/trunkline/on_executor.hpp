@@ -16,17 +16,19 @@ namespace detail {
 
 // Parameters die in reverse order: the call ends after the delivery is gone.
 template <class F>
-boost::asio::awaitable<void> run_delivery(std::shared_ptr<F> f, asynchronous_call, delivery d) {
+boost::asio::awaitable<void> run_delivery(
+    std::shared_ptr<F> f, asynchronous_call call, delivery d
+) {
     std::exception_ptr failure;
     try {
         co_await (*f)(d);
     } catch (...) {
         failure = std::current_exception();
     }
-    if (failure != nullptr && !d.moved_out() && d.unsettled()) {
-        d.report_failure(failure);
-        std::move(d).nack();
-    }
+    if (failure == nullptr) co_return;
+    const bool here = !d.moved_out();
+    call.report_failure(here ? d.event() : event{}, failure);
+    if (here && d.unsettled()) std::move(d).nack();
 }
 
 template <class F>

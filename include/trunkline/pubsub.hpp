@@ -177,12 +177,12 @@ public:
             executor(),
             std::forward<Token>(token),
             [this, topic = std::string(topic)](completion done) {
-                do_clear_topic(topic, std::move(done));
+                start_clear_topic(topic, std::move(done));
             }
         );
     }
     /// The same without waiting.
-    void clear_topic(std::string_view topic) { do_clear_topic(topic, {}); }
+    void clear_topic(std::string_view topic) { start_clear_topic(topic, {}); }
     /// Removes retained events of one run; nothing to do where the backend keeps none.
     template <class Token>
     auto async_trim_topic(std::string_view topic, trim_options options, Token&& token) {
@@ -190,7 +190,7 @@ public:
             executor(),
             std::forward<Token>(token),
             [this, topic = std::string(topic), options = std::move(options)](completion done) {
-                do_trim_topic(topic, options, std::move(done));
+                start_trim_topic(topic, options, std::move(done));
             }
         );
     }
@@ -218,12 +218,8 @@ public:
     );
     void start_flush(completion done) { do_flush(std::move(done)); }
     void start_close(completion done) { do_close(std::move(done)); }
-    void start_clear_topic(std::string_view topic, completion done) {
-        do_clear_topic(topic, std::move(done));
-    }
-    void start_trim_topic(std::string_view topic, const trim_options& options, completion done) {
-        do_trim_topic(topic, options, std::move(done));
-    }
+    void start_clear_topic(std::string_view topic, completion done);
+    void start_trim_topic(std::string_view topic, const trim_options& options, completion done);
 
 protected:
     pubsub() = default;
@@ -255,7 +251,8 @@ protected:
     virtual void do_trim_topic(
         std::string_view topic, const trim_options& options, completion done
     );
-    /// A publish or a subscribe was refused because of `problem`; default: nothing.
+    /// An argument of a call that does not throw was refused because of `problem`; default:
+    /// nothing.
     virtual void on_refused(std::string_view topic, std::string_view problem) noexcept;
     /// `subscribe_from_offset` was called on a bus without offsets.
     virtual void on_unsupported_offset(std::string_view topic, std::uint64_t offset) noexcept;

@@ -54,7 +54,7 @@ public:
 /// of their own (`event_log`). Callbacks may run before the call returns. Threading: any.
 ///
 /// Type errors (a list operation on a value, `increment` on a non-number) complete with
-/// `invalid_argument` and are logged with the key's name.
+/// `invalid_argument`.
 class TRUNKLINE_EXPORT server_cache {
 public:
     using milliseconds = std::chrono::milliseconds;

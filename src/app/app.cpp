@@ -60,18 +60,25 @@ struct app::impl {
             );
         }
         no_leases = std::make_unique<noop_lease_provider>(executor);
-        // Last: nothing can throw any more while threads run.
-        if (context != nullptr) {
+        if (context == nullptr) return;
+        try {
             for (unsigned i = 0; i < count; ++i)
                 threads.emplace_back([c = context.get()] { c->run(); });
+        } catch (...) {  // the system has no more threads to give
+            end_threads();
+            throw;
         }
     }
 
     ~impl() {
-        if (!threads.empty()) bus->close_blocking();
+        if (!threads.empty()) static_cast<void>(bus->close_blocking());
         bus.reset();
+        end_threads();
+    }
+    void end_threads() {
         work.reset();
         for (auto& t : threads) t.join();
+        threads.clear();
     }
     impl(const impl&) = delete;
     impl& operator=(const impl&) = delete;

@@ -50,7 +50,10 @@ void logger::log(
     std::string_view text,
     std::initializer_list<log_field> fields
 ) const {
-    if (!enabled(level) || level == log_level::off) return;
+    // A sink that logs, or uses the bus that logs, would wait for itself: its own records are
+    // dropped.
+    static thread_local bool inside = false;
+    if (!enabled(level) || level == log_level::off || inside) return;
     const auto now = std::chrono::steady_clock::now();
     const std::lock_guard lock(shared_->mutex);
     auto& windows = shared_->windows;
@@ -66,9 +69,19 @@ void logger::log(
         ++w.left_out;
         return;
     }
-    shared_->target(
-        {level, component, text, std::span<const log_field>(fields.begin(), fields.size()), repeats}
-    );
+    inside = true;
+    try {
+        shared_->target(
+            {level,
+             component,
+             text,
+             std::span<const log_field>(fields.begin(), fields.size()),
+             repeats}
+        );
+    } catch (...) {
+        // Logging must not change what the program does; there is nowhere left to report this.
+    }
+    inside = false;
 }
 
 log_level log_level_from(std::string_view name) {

@@ -1,5 +1,7 @@
 #include "contract/batch_buffer.hpp"
 
+#include "base/time.hpp"
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -7,7 +9,7 @@
 TRUNKLINE_NAMESPACE_BEGIN
 
 bool batch_buffer::push(queued_event item, time_point now) {
-    const bool immediate = is_immediate(item.e);
+    const bool immediate = item.immediate;
     if (!first_queued_) first_queued_ = now;
     events_.push_back(std::move(item));
     const bool past_floor = !floor_ || now >= *floor_;
@@ -18,7 +20,7 @@ bool batch_buffer::push(queued_event item, time_point now) {
     if (immediate || sized) {
         arm(*floor_);
     } else if (options_.max_wait()) {
-        const auto deadline = *first_queued_ + *options_.max_wait();
+        const auto deadline = base::saturating_add(*first_queued_, *options_.max_wait());
         arm(floor_ ? std::max(deadline, *floor_) : deadline);
     }
     return false;
@@ -62,7 +64,7 @@ batch_buffer::choice batch_buffer::choose(std::vector<queued_event> snapshot) co
 }
 
 void batch_buffer::end_flush(time_point now) {
-    floor_ = now + options_.min_interval();
+    floor_ = base::saturating_add(now, options_.min_interval());
     // What was queued meanwhile keeps its place in time.
     if (armed_) armed_ = std::max(*armed_, *floor_);
 }
@@ -77,10 +79,6 @@ void batch_buffer::arm(time_point when) {
     armed_ = armed_ ? std::min(*armed_, when) : when;
 }
 
-bool batch_buffer::is_immediate(const event& e) const {
-    return options_.is_immediate() && options_.is_immediate()(e);
-}
-
 void batch_buffer::overflow(std::vector<queued_event>& kept, std::vector<queued_event>& dropped)
     const {
     if (kept.size() <= options_.max_buffer_size()) return;
@@ -90,7 +88,7 @@ void batch_buffer::overflow(std::vector<queued_event>& kept, std::vector<queued_
     std::vector<queued_event> rest;
     rest.reserve(kept.size());
     for (auto& item : kept) {
-        const bool drop = excess > 0 && !is_immediate(item.e);
+        const bool drop = excess > 0 && !item.immediate;
         if (drop) --excess;
         (drop ? dropped : rest).push_back(std::move(item));
     }

@@ -13,6 +13,7 @@ TRUNKLINE_NAMESPACE_BEGIN
 struct queued_event {
     event e;
     std::uint64_t token = 0;
+    bool immediate = false;  ///< what batch_options::is_immediate said
 };
 
 /// When to flush a batch and what of it to deliver: no clock, no timer, no thread. The owner calls
@@ -35,6 +36,11 @@ public:
     using time_point = clock::time_point;
 
     explicit batch_buffer(batch_options options) : options_(std::move(options)) {}
+
+    /// Asks the user; call it without locks. Whatever it throws passes through.
+    bool is_immediate(const event& e) const {
+        return options_.is_immediate() && options_.is_immediate()(e);
+    }
 
     /// Takes an event; true when a flush is due now.
     bool push(queued_event item, time_point now);
@@ -66,7 +72,6 @@ public:
 
 private:
     void arm(time_point when);
-    bool is_immediate(const event& e) const;
     void overflow(std::vector<queued_event>& kept, std::vector<queued_event>& dropped) const;
 
     batch_options options_;

@@ -1,4 +1,5 @@
 #include "base/block_pool.hpp"
+#include "contract/tree_size.hpp"
 
 #include <trunkline/detail/event_access.hpp>
 #include <trunkline/event.hpp>
@@ -19,6 +20,7 @@ namespace detail {
 struct event_extension {
     std::shared_ptr<const std::string> id_text;
     boost::json::object fields;
+    std::size_t bytes = 0;
 };
 
 namespace {
@@ -52,6 +54,10 @@ void destroy_event(event_body* body) noexcept {
     delete body->extension;
     body->~event_body();
     base::give_block(body, bytes);
+}
+
+std::size_t extension_bytes(const event_body& body) noexcept {
+    return body.extension->bytes;
 }
 
 void event_access::set_id(event_draft& draft, const event_id& id) {
@@ -127,8 +133,11 @@ event_draft&& event_draft::extra(std::string_view name, boost::json::value value
     };
     if (std::find(taken.begin(), taken.end(), name) != taken.end())
         throw std::invalid_argument("extra event field \"" + std::string(name) + "\" is taken");
+    const auto bytes = name.size() + tree_size(value);
     own();
-    detail::extension_of(*event_.body_).fields.insert_or_assign(name, std::move(value));
+    auto& extension = detail::extension_of(*event_.body_);
+    extension.fields.insert_or_assign(name, std::move(value));
+    extension.bytes += bytes;
     return std::move(*this);
 }
 

@@ -35,9 +35,8 @@ bool memory_log::append(event_draft&& draft, append_completion&, error_code& ec,
     const auto attempt = access::attempt(draft);
     const auto owner = owner_.lock();
     for (int tries = 0; owner != nullptr && tries < 2; ++tries) {
-        bool over_budget = false;
         {
-            std::unique_lock lock(mutex_);
+            const std::lock_guard lock(mutex_);
             if (attached_) {
                 const auto now = owner->now();
                 std::ptrdiff_t bytes = 0;
@@ -50,21 +49,7 @@ bool memory_log::append(event_draft&& draft, append_completion&, error_code& ec,
                 bytes += cost(stored);
                 events_.push_back(stored);
                 ++next_;
-                event oldest;  // destroyed after the lock
-                if (events_.size() > owner->max_events()) {
-                    oldest = std::move(events_.front());
-                    bytes -= cost(oldest);
-                    events_.pop_front();
-                }
-                over_budget = owner->account(bytes);
-                while (over_budget && events_.size() > 1) {
-                    const auto freed = cost(events_.front());
-                    events_.pop_front();
-                    over_budget = owner->account(-freed);
-                }
-                lock.unlock();
-                if (over_budget) owner->relieve(*this);
-                if (*stored.index() % appends_per_tidy == appends_per_tidy - 1) owner->tidy();
+                owner->account(bytes);
                 ec = {};
                 return true;
             }
@@ -76,10 +61,31 @@ bool memory_log::append(event_draft&& draft, append_completion&, error_code& ec,
     return true;
 }
 
+// Retention is applied here and not in append: a refused event must not push others out.
 void memory_log::confirm(const event& stored) noexcept {
-    const std::lock_guard lock(mutex_);
-    if (detail::event_access::generation(stored) == generation_)
+    const auto owner = owner_.lock();
+    if (owner == nullptr) return;
+    bool over_budget = false;
+    {
+        event oldest;  // destroyed after the lock
+        const std::lock_guard lock(mutex_);
+        if (detail::event_access::generation(stored) != generation_) return;
         confirmed_ = std::max(confirmed_, *stored.index() + 1);
+        std::ptrdiff_t freed = 0;
+        if (events_.size() > owner->max_events()) {
+            oldest = std::move(events_.front());
+            freed = cost(oldest);
+            events_.pop_front();
+        }
+        over_budget = owner->account(-freed);
+        while (over_budget && events_.size() > 1) {
+            freed = cost(events_.front());
+            events_.pop_front();
+            over_budget = owner->account(-freed);
+        }
+    }
+    if (over_budget) owner->relieve(*this);
+    if (*stored.index() % appends_per_tidy == appends_per_tidy - 1) owner->tidy();
 }
 
 void memory_log::withdraw(const event& stored) noexcept {

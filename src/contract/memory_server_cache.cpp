@@ -1,6 +1,7 @@
 #include "base/string_map.hpp"
 #include "base/time.hpp"
 #include "contract/memory_log.hpp"
+#include "contract/tree_size.hpp"
 
 #include <trunkline/event_json.hpp>
 #include <trunkline/server_cache.hpp>
@@ -8,10 +9,13 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <limits>
+#include <list>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -31,7 +35,7 @@ constexpr auto sweep_interval = std::chrono::seconds{1};
 constexpr auto never = clock::time_point::max();
 
 std::size_t bytes_of(const boost::json::value& value) {
-    return payload(value).size_bytes();
+    return tree_size(value);
 }
 
 // Positions as Array.slice counts them, with `to` inclusive: clamped, negative ones from the end.
@@ -68,7 +72,8 @@ public:
         }
         const auto shell = shells_.find(log->key());
         if (shell != shells_.end()) {
-            if (shell->second != log) return false;
+            if (shell->second.log != log) return false;
+            shell_order_.erase(shell->second.place);
             shells_.erase(shell);
         }
         insert(log->key(), log, expiry(now()), 0);
@@ -136,12 +141,12 @@ public:
             remove(found);
         }
         const auto shell = shells_.find(key);
-        if (shell != shells_.end()) shell->second->restart();
+        if (shell != shells_.end()) shell->second.log->restart();
     }
 
     void clear() {
         while (!entries_.empty()) erase(std::string(entries_.begin()->first));
-        for (auto& shell : shells_) shell.second->restart();
+        for (auto& shell : shells_) shell.second.log->restart();
     }
 
     log_pointer log(std::string_view key) {
@@ -150,7 +155,7 @@ public:
             if (auto* held = std::get_if<log_pointer>(&found->second.what)) return *held;
             if (find(key) != nullptr) return nullptr;
         }
-        if (const auto shell = shells_.find(key); shell != shells_.end()) return shell->second;
+        if (const auto shell = shells_.find(key); shell != shells_.end()) return shell->second.log;
         auto fresh = std::make_shared<memory_log>(weak_from_this(), std::string(key));
         keep_shell(fresh);
         return fresh;
@@ -229,10 +234,14 @@ private:
     }
 
     void keep_shell(const log_pointer& log) {
-        shells_.insert_or_assign(log->key(), log);
+        if (const auto old = shells_.find(log->key()); old != shells_.end()) {
+            shell_order_.erase(old->second.place);
+            shells_.erase(old);
+        }
         shell_order_.push_back(log->key());
-        while (shell_order_.size() > shells_max) {
-            shells_.erase(shell_order_.front());
+        shells_.emplace(log->key(), shell{log, std::prev(shell_order_.end())});
+        while (shells_.size() > shells_max) {
+            shells_.erase(shells_.find(shell_order_.front()));
             shell_order_.pop_front();
         }
     }
@@ -242,8 +251,13 @@ private:
     }
 
     expiry_order order_;
-    base::string_map<log_pointer> shells_;  // logs without events that remember their next index
-    std::deque<std::string> shell_order_;
+    // Logs without events that remember their next index, and who is forgotten first.
+    struct shell {
+        log_pointer log;
+        std::list<std::string>::iterator place;
+    };
+    base::string_map<shell> shells_;
+    std::list<std::string> shell_order_;
     clock::time_point swept_at_{};
 };
 
@@ -278,9 +292,9 @@ void memory_server_cache::set(
 ) {
     {
         const std::lock_guard lock(impl_->mutex_);
+        const auto bytes = bytes_of(value) + key.size();
         impl_->erase(key);
         const auto when = impl::expiry_after(impl_->now(), ttl.value_or(impl_->options_.ttl()));
-        const auto bytes = bytes_of(value) + key.size();
         impl_->insert(key, std::move(value), when, bytes);
     }
     if (done) done({});
@@ -356,17 +370,23 @@ void memory_server_cache::list_range(
             }
         }
     }
+    error_code ec;
     if (log != nullptr) {
         log->read(0, 0, [&](error_code, event_log::page page) {
             const auto [begin, end] = slice(page.events.size(), from, to);
-            for (auto i = begin; i < end; ++i) {
-                std::string text;
-                append_event_json(text, page.events[i]);
-                out.push_back(payload::from_json_text(text).tree());
+            try {
+                for (auto i = begin; i < end; ++i) {
+                    std::string text;
+                    append_event_json(text, page.events[i]);
+                    out.push_back(payload::from_json_text(text).tree());
+                }
+            } catch (const boost::system::system_error& e) {
+                ec = e.code();  // a live object, or data that is no JSON
+                out.clear();
             }
         });
     }
-    done({}, std::move(out));
+    done(ec, std::move(out));
 }
 
 void memory_server_cache::erase(std::string_view key, completion done) {

@@ -1,4 +1,5 @@
 #include "base/block_pool.hpp"
+#include "contract/tree_size.hpp"
 #include "wire/json_parser.hpp"
 
 #include <trunkline/errc.hpp>
@@ -124,8 +125,12 @@ void detail::destroy_payload(payload_head* head) noexcept {
     base::give_block(b, bytes);
 }
 
+std::size_t tree_size(const boost::json::value& value) {
+    return measure(value, payload::depth_max);
+}
+
 payload::payload(boost::json::value tree) {
-    const auto bytes = measure(tree, depth_max);
+    const auto bytes = tree_size(tree);
     auto held = std::make_unique<boost::json::value>(std::move(tree));
     auto* b = ::new (base::take_block(sizeof(block))) block;
     b->tree = held.release();

@@ -160,6 +160,26 @@ void pubsub::start_history(
     do_history(topic, offset, limit, std::move(done));
 }
 
+void pubsub::start_clear_topic(std::string_view topic, completion done) {
+    if (const auto problem = problem_of_topic(topic); !problem.empty()) {
+        on_refused(topic, problem);
+        if (done) done(errc::invalid_argument);
+        return;
+    }
+    do_clear_topic(topic, std::move(done));
+}
+
+void pubsub::start_trim_topic(
+    std::string_view topic, const trim_options& options, completion done
+) {
+    if (const auto problem = problem_of_topic(topic); !problem.empty()) {
+        on_refused(topic, problem);
+        if (done) done(errc::invalid_argument);
+        return;
+    }
+    do_trim_topic(topic, options, std::move(done));
+}
+
 error_code pubsub::flush_blocking() {
     return block_on([this](completion done) { do_flush(std::move(done)); });
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -61,9 +62,7 @@ subscriber::admission subscriber::admit(std::size_t bytes, bool may_wait, const 
     if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire)) return admission::yes;
     const auto events = waiting_events_.load(std::memory_order_relaxed);
     const auto held_bytes = waiting_bytes_.load(std::memory_order_relaxed);
-    auto limit = options_.queue_limit();
-    // A batch sheds by its own policy long before; this bounds immediate events, which it keeps.
-    if (batch_) limit += batch_->options().max_buffer_size();
+    const auto limit = event_limit();
     const bool room =
         events == 0 || (events < limit && held_bytes + bytes <= options_.queue_bytes());
     if (room) return admission::yes;
@@ -90,9 +89,9 @@ bool subscriber::give(const event& e, std::uint64_t token, const std::shared_ptr
         places() < place_limit())
         return run(e, token);
     if (batch_)
-        push_batched({e, token}, room);
+        push_batched({e, token, is_immediate(e)}, room);
     else
-        push({e, token}, room);
+        push({e, token, false}, room);
     return true;
 }
 
@@ -123,7 +122,7 @@ void subscriber::push(queued_event&& item, std::shared_ptr<void> room) {
             queue_.push_back(std::move(item));
             pushed_.store(pushed_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         }
-        if (room != nullptr) wait_for_room(std::move(room), bytes);
+        if (room != nullptr && over_limit()) wait_for_room(std::move(room), bytes);
         backlog_.store(true, std::memory_order_relaxed);
         wake = !std::exchange(scheduled_, true);
     }
@@ -140,12 +139,12 @@ void subscriber::push_batched(queued_event&& item, std::shared_ptr<void> room) {
         count_in(item.e);
         pushed_.store(pushed_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         if (batch_->push(std::move(item), context_->time().now())) batch_due_ = true;
-        if (batch_->size() > batch_->options().max_buffer_size() + options_.queue_limit()) {
+        if (batch_->size() > event_limit()) {
             shed = batch_->shed();
             for (const auto& lost : shed) count_out(lost.e);
             drained_ += shed.size();
         }
-        if (room != nullptr) wait_for_room(std::move(room), bytes);
+        if (room != nullptr && over_limit()) wait_for_room(std::move(room), bytes);
         backlog_.store(true, std::memory_order_relaxed);
         if (batch_due_)
             wake = !std::exchange(scheduled_, true);
@@ -170,13 +169,16 @@ void subscriber::mark(std::shared_ptr<void> barrier) {
     if (wake) schedule();
 }
 
-std::vector<queued_event> subscriber::take_leftovers() {
+std::vector<queued_event> subscriber::take_leftovers(std::shared_ptr<void> pending) {
     std::vector<queued_event> left;
     barriers released;
     std::unique_ptr<clock::wait> timer;
     std::optional<handler> ended;
     const std::lock_guard lock(mutex_);
-    if (scheduled_) return left;  // the drain task gives back what it finds
+    if (scheduled_) {  // the drain task gives back what it finds
+        leftovers_pending_ = std::move(pending);
+        return left;
+    }
     ended = std::exchange(handler_, std::nullopt);
     if (batch_) left = batch_->begin_flush();
     timer = std::move(batch_timer_);
@@ -292,6 +294,8 @@ subscriber::next_step subscriber::next_work(bool& spun) {
     drained_ += work_.size();
     work_.clear();
     work_at_ = 0;
+    if (room_wanted_.load(std::memory_order_relaxed) && !over_limit())
+        release_room_waiters(released);
     if (!active_.load()) {
         lock.unlock();
         abandon();
@@ -386,6 +390,7 @@ subscriber::next_step subscriber::next_batch(std::unique_lock<std::mutex>& lock)
 
 // The subscription ended while this task had work: everything not started goes back.
 void subscriber::abandon() noexcept {
+    std::shared_ptr<void> pending;  // released last, when everything was given back
     std::vector<queued_event> left;
     barriers released;
     std::optional<handler> ended;
@@ -404,6 +409,7 @@ void subscriber::abandon() noexcept {
         release_room_waiters(released);
         batch_timer_.reset();
         scheduled_ = false;
+        pending = std::move(leftovers_pending_);
     }
     waiting_events_.store(0, std::memory_order_relaxed);
     waiting_bytes_.store(0, std::memory_order_relaxed);
@@ -477,7 +483,7 @@ void subscriber::count_in(const event& e) noexcept {
 }
 
 bool subscriber::over_limit() const noexcept {
-    return waiting_events_.load(std::memory_order_relaxed) > options_.queue_limit() ||
+    return waiting_events_.load(std::memory_order_relaxed) > event_limit() ||
            waiting_bytes_.load(std::memory_order_relaxed) > options_.queue_bytes();
 }
 
@@ -488,6 +494,26 @@ void subscriber::release_reached_markers(barriers& out) {
         out.push_back(std::move(m.barrier));
         return true;
     });
+}
+
+// A batch sheds by its own policy long before; this bounds immediate events, which it keeps.
+std::size_t subscriber::event_limit() const noexcept {
+    const auto limit = options_.queue_limit();
+    if (!batch_) return limit;
+    const auto more = batch_->options().max_buffer_size();
+    return limit > std::numeric_limits<std::size_t>::max() - more
+               ? std::numeric_limits<std::size_t>::max()
+               : limit + more;
+}
+
+// User code: no lock is held, and what it throws must not reach the publisher.
+bool subscriber::is_immediate(const event& e) noexcept {
+    try {
+        return batch_->is_immediate(e);
+    } catch (...) {
+        note_failure(e, std::current_exception());
+        return false;
+    }
 }
 
 std::uint32_t subscriber::place_limit() const noexcept {

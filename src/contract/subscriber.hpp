@@ -58,8 +58,9 @@ public:
     /// Releases `barrier` once everything given before has been handled; also flushes a batch.
     void mark(std::shared_ptr<void> barrier);
 
-    /// After `stop`: what waited and was never started, unless a drain task still owns it.
-    std::vector<queued_event> take_leftovers();
+    /// After `stop`: what waited and was never started. If a drain task still owns it, that gives
+    /// it back, and `pending` is kept until then.
+    std::vector<queued_event> take_leftovers(std::shared_ptr<void> pending);
 
     unsigned long long delivered() const noexcept {
         return delivered_.load(std::memory_order_relaxed);
@@ -120,6 +121,8 @@ private:
     void arm_batch_timer();
     void wake_for_batch();
     void dropped(const queued_event& item, std::string_view why);
+    std::size_t event_limit() const noexcept;
+    bool is_immediate(const event& e) noexcept;
     void release_one(std::atomic<std::uint32_t>& count) noexcept;
     std::uint32_t places() const noexcept;
     bool asynchronous_work() const noexcept;
@@ -162,6 +165,7 @@ private:
     std::vector<marker> markers_;
     barriers room_waiters_;
     std::vector<completion> close_waiters_;
+    std::shared_ptr<void> leftovers_pending_;
     std::shared_ptr<subscriber> self_;  // while a delivery is held outside
 
     // Of the drain task only.

@@ -216,6 +216,7 @@ TEST_P(PubsubConformance, ManyReplaySubscribersEachGetEverything) {
     auto bus = open();
     bus->publish_all(numbered("e", 20));
     std::vector<recorded> all;
+    all.reserve(8);
     for (int i = 0; i < 8; ++i) all.push_back(bus->record({.offset = 0, .wait_ready = false}));
     bus->publish_all(numbered("f", 5));
     bus->run_until([&] {

@@ -32,6 +32,7 @@ using testing::UnorderedElementsAreArray;
 /// "a0", "a1", …
 inline std::vector<std::string> numbered(std::string_view prefix, std::size_t count) {
     std::vector<std::string> out;
+    out.reserve(count);
     for (std::size_t i = 0; i < count; ++i) out.push_back(std::string(prefix) + std::to_string(i));
     return out;
 }
@@ -46,6 +47,7 @@ inline std::vector<std::optional<std::uint64_t>> indices_from_to(
 
 inline std::vector<std::string> types_of(const history_page& page) {
     std::vector<std::string> out;
+    out.reserve(page.events.size());
     for (const auto& e : page.events) out.emplace_back(e.type());
     return out;
 }
@@ -81,6 +83,8 @@ struct slow_handler {
     std::shared_ptr<std::atomic<int>> started = std::make_shared<std::atomic<int>>(0);
     std::shared_ptr<std::atomic<int>> finished = std::make_shared<std::atomic<int>>(0);
 
+    // The adaptor's frame owns the delivery.
+    // NOLINTNEXTLINE(cppcoreguidelines-avoid-reference-coroutine-parameters)
     boost::asio::awaitable<void> operator()(delivery& d) {
         if (d.event().type() == sentinel_type) {
             std::move(d).ack();

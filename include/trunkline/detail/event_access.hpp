@@ -34,6 +34,8 @@ struct event_access {
     TRUNKLINE_EXPORT static void set_index(
         event_draft& draft, std::uint64_t index, std::uint32_t generation
     );
+    /// Copies the body when it is shared already.
+    static void clear_index(event_draft& draft) { set_index(draft, event_body::no_index, 0); }
     static std::uint32_t generation(const event& e) noexcept { return e.body_->generation; }
     static const event& peek(const event_draft& draft) noexcept { return draft.event_; }
     static std::uint32_t attempt(const event_draft& draft) noexcept {

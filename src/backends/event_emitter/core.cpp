@@ -83,6 +83,10 @@ bool core::publish(
         ++home.published;
     }
     const bool finished = deliver(*t, e, done, ec, handler_frame::innermost(), false);
+    if (finished && ec) {
+        const std::lock_guard lock(home.mutex);
+        --home.published;  // refused, not accepted
+    }
     run_turn(*t, turn_budget);
     return finished;
 }
@@ -294,8 +298,14 @@ void core::leave_now(topic& t, const std::shared_ptr<member>& who) {
         if (members.empty()) t.places.erase(at);
         break;
     }
-    regroup_operation rest{who, who->take_leftovers(), nullptr};
-    if (!rest.events.empty() && who->group_name()) regroup(t, rest);
+    // Until a drain task has given back what it found, flush must not think that all is handled.
+    redeliveries_.fetch_add(1);
+    auto rest =
+        who->take_leftovers(when_released([self = shared_from_this()] { self->handed_on(); }));
+    if (rest.empty() || !who->group_name()) return;
+    // Not here: this may be the stack of stop(), which runs nobody's handler.
+    const std::lock_guard lock(t.home.mutex);
+    t.pending.insert(t.pending.begin(), regroup_operation{who, std::move(rest), nullptr});
 }
 
 void core::regroup(topic& t, regroup_operation& op) {
@@ -342,7 +352,7 @@ void core::redeliver(std::shared_ptr<member> from, const event& e) noexcept {
         [self = shared_from_this(),
          from = std::move(from),
          again = e.with_attempt(e.delivery_attempt() + 1)]() mutable {
-            auto counted = when_released([self] { self->redeliveries_.fetch_sub(1); });
+            auto counted = when_released([self] { self->handed_on(); });
             if (self->life_.load() != from->life()) return;  // closed meanwhile
             const auto name = from->topic_name();
             std::vector<queued_event> one;
@@ -389,9 +399,11 @@ void core::flush_round(completion done) {
             (*done)({});
             return;
         }
-        boost::asio::post(self->context_->executor(), [self, done] {
-            self->flush_round(std::move(*done));
-        });
+        const std::lock_guard lock(self->flush_mutex_);
+        if (self->redeliveries_.load() != 0)
+            self->flush_waiters_.push_back(std::move(*done));
+        else
+            self->flush_again(std::move(*done));
     });
     for (auto& part : shards_) {
         std::vector<std::string> names;
@@ -401,6 +413,22 @@ void core::flush_round(completion done) {
         }
         for (const auto& name : names) enqueue(name, mark_operation{barrier});
     }
+}
+
+void core::flush_again(completion done) {
+    boost::asio::post(
+        context_->executor(),
+        [self = shared_from_this(), done = std::make_shared<completion>(std::move(done))] {
+            self->flush_round(std::move(*done));
+        }
+    );
+}
+
+// Events that were on their way are in a turn or a queue again.
+void core::handed_on() {
+    if (redeliveries_.fetch_sub(1) != 1) return;
+    const std::lock_guard lock(flush_mutex_);
+    for (auto& done : std::exchange(flush_waiters_, {})) flush_again(std::move(done));
 }
 
 void core::close(completion done) {

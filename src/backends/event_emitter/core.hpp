@@ -74,6 +74,8 @@ private:
     void regroup(topic& t, regroup_operation& op);
     void mark(topic& t, const std::shared_ptr<void>& barrier);
     void flush_round(completion done);
+    void flush_again(completion done);
+    void handed_on();
 
     const event_emitter_options options_;
     const std::shared_ptr<bus_context> context_;
@@ -82,7 +84,9 @@ private:
     std::unique_ptr<memory_lease_provider> leases_;
     std::atomic<std::uint64_t> nacks_{0};        // ever; flush repeats while it moves
     std::atomic<std::int64_t> redeliveries_{0};  // scheduled and not handed on yet
-    std::atomic<std::uint32_t> life_{0};         // raised by close: older redeliveries are void
+    std::mutex flush_mutex_;
+    std::vector<completion> flush_waiters_;  // until nothing is on its way
+    std::atomic<std::uint32_t> life_{0};     // raised by close: older redeliveries are void
 };
 
 }  // namespace event_emitter

@@ -1,6 +1,7 @@
 #include "contract/caching/core.hpp"
 
 #include "contract/caching/replay.hpp"
+#include "contract/handler_frame.hpp"
 #include "contract/overloaded.hpp"
 #include "contract/stamp.hpp"
 
@@ -61,6 +62,8 @@ bool core::publish(
     completion& done,
     error_code& ec
 ) {
+    // An index from elsewhere, a forwarded event's for instance, means nothing here.
+    if (detail::event_access::peek(draft).index()) detail::event_access::clear_index(draft);
     if (how.local_only() || !caches(topic))
         return inner_->start_publish(topic, std::move(draft), how, done, ec);
     stamp_draft(draft, how, options_.clock().get(), {});
@@ -199,6 +202,8 @@ void core::run_turn(const std::shared_ptr<record>& r, unsigned inline_budget) {
             }
             --inline_budget;
             auto op = std::move(r->running[r->running_at++]);
+            // Others' publishes do not come from the handler that this thread may be in.
+            const handler_frame nobody(nullptr);
             if (!perform(r, op)) return;
         }
     }
@@ -260,6 +265,10 @@ std::shared_ptr<subscription_state> core::subscribe(
     return r;
 }
 
+void core::after_turn(std::string_view topic, std::shared_ptr<void> barrier) {
+    enqueue(topic, mark_operation{std::move(barrier)});
+}
+
 void core::forget(replay& r) noexcept {
     const std::lock_guard lock(replays_mutex_);
     std::erase(replays_, &r);
@@ -312,12 +321,14 @@ void core::clear_now(record& r, completion done) {
     auto finished = when_released([result, done = std::make_shared<completion>(std::move(done))] {
         if (*done) (*done)(*result);
     });
-    const auto note = [this, result, finished, name = r.name](error_code ec) {
+    const auto note = [self = shared_from_this(), result, finished, name = r.name](error_code ec) {
         if (!ec) return;
         *result = ec;
-        log(log_level::warn,
+        self->log(
+            log_level::warn,
             "topic could not be cleared",
-            {{"topic", name}, {"error", ec.message()}});
+            {{"topic", name}, {"error", ec.message()}}
+        );
     };
     if (r.log == nullptr) r.log = log_of(r.name);
     if (r.log != nullptr) r.log->clear(completion{note});

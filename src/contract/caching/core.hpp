@@ -93,6 +93,8 @@ public:
         const {
         options_.logger().log(level, "caching", text, fields);
     }
+    /// Releases `barrier` behind every operation of the topic that has begun.
+    void after_turn(std::string_view topic, std::shared_ptr<void> barrier);
     void forget(replay& r) noexcept;
     void stop_replays() noexcept;
 

@@ -1,5 +1,6 @@
 #include "contract/caching/replay.hpp"
 
+#include "base/time.hpp"
 #include "contract/caching/core.hpp"
 #include "contract/describe.hpp"
 #include "contract/handler_frame.hpp"
@@ -183,7 +184,10 @@ void replay::read_on() {
 void replay::on_page(const error_code& ec, event_log::page page) {
     if (!active_.load()) return finish();
     if (ec) return fail(ec, "history could not be read");
-    if (expected_ == pubsub::oldest_offset) expected_ = page.first;
+    if (expected_ == pubsub::oldest_offset)
+        expected_ = page.first;
+    else if (generation_ == 0)
+        positioned_ = true;
     if (generation_ == 0) generation_ = page.generation;
     if (page.generation != generation_) {
         // Cleared while reading: the new life is read from its start.
@@ -209,7 +213,7 @@ bool replay::meet_gap(std::uint64_t oldest) {
         gap_ = gap;
         was_ready = result_.has_value();
     }
-    if (!options_.on_gap() && !was_ready) {
+    if (!options_.on_gap() && !was_ready && positioned_ && !delivered_) {
         fail(errc::offset_gone, "the offset is older than what is retained");
         return false;
     }
@@ -221,7 +225,7 @@ bool replay::meet_gap(std::uint64_t oldest) {
          {"oldest", std::to_string(gap.oldest)}}
     );
     expected_ = oldest;
-    if (options_.on_gap()) {
+    if (options_.on_gap() && !std::exchange(told_gap_, true)) {
         try {
             options_.on_gap()(gap);
         } catch (...) {
@@ -236,12 +240,13 @@ void replay::deliver_page() {
     while (page_at_ < page_.size()) {
         auto& e = page_[page_at_++];
         expected_ = *e.index() + 1;
+        delivered_ = true;
         delivery d(std::move(e), this, 0);
         if (!call(d, true)) return finish();
-        if (asynchronous_) {
+        if (busy_elsewhere()) {
             const std::lock_guard lock(mutex_);
-            if (busy_elsewhere()) {
-                awaiting_coroutine_ = true;
+            if (!may_go_on()) {
+                awaiting_place_ = true;
                 return;
             }
         }
@@ -265,7 +270,8 @@ void replay::deliver_kept() {
             const bool same_life = generation_of(e) == generation_;
             if (!same_life && is_newer(generation_of(e), generation_)) {
                 lock.unlock();
-                return schedule();  // the log shows the new life
+                log_.reset();       // another log may have taken its key
+                return schedule();  // it shows the new life
             }
             if (!same_life || *e.index() < expected_) {
                 next = std::move(newest_);
@@ -281,6 +287,14 @@ void replay::deliver_kept() {
         } else if (!others_.empty()) {
             next = std::move(others_.front());
             others_.pop_front();
+        } else if (!std::exchange(passed_turn_, true)) {
+            // An event may have gone to the inner bus before this subscribed there, and into the
+            // log after this looked: once behind its turn, look again.
+            lock.unlock();
+            bus_->after_turn(topic_, when_released([self = shared_from_this()] {
+                                 self->schedule();
+                             }));
+            return;
         } else {
             return become_live(lock);
         }
@@ -299,7 +313,7 @@ void replay::wait_for_predecessor(std::unique_lock<std::mutex>& lock) {
         lock.unlock();
         return schedule();
     }
-    const auto until = gap_since_ + bus_->options().gap_timeout();
+    const auto until = base::saturating_add(gap_since_, bus_->options().gap_timeout());
     if (now >= until) {
         const auto first_missing = std::exchange(expected_, *newest_->event().index());
         gap_seen_ = false;
@@ -419,7 +433,7 @@ void replay::stop() noexcept {
     {
         const std::lock_guard lock(mutex_);
         over = !scheduled_;
-        wake = std::exchange(parked_, false);
+        wake = std::exchange(parked_, false) || std::exchange(awaiting_place_, false);
     }
     if (over)
         finish();
@@ -497,10 +511,10 @@ void replay::release_one(std::atomic<std::uint32_t>& count) noexcept {
     {
         const std::lock_guard lock(mutex_);
         count.fetch_sub(1);
-        if (busy_elsewhere()) return;
-        self = std::move(self_);
-        wake = std::exchange(awaiting_coroutine_, false);
-        if (!wake && !scheduled_ && !active_.load()) closed = std::exchange(close_waiters_, {});
+        if (may_go_on()) wake = std::exchange(awaiting_place_, false);
+        if (!busy_elsewhere()) self = std::move(self_);
+        if (self != nullptr && !wake && !scheduled_ && !active_.load())
+            closed = std::exchange(close_waiters_, {});
     }
     if (wake) schedule();
     for (auto& done : closed) done({});
@@ -509,6 +523,12 @@ void replay::release_one(std::atomic<std::uint32_t>& count) noexcept {
 // Replayed deliveries that were moved out, or coroutines that are not at their end.
 bool replay::busy_elsewhere() const noexcept {
     return held_.load() > 0 || calls_.load() > 0;
+}
+
+// Coroutines are awaited one by one while the history is read; other handlers may keep up to
+// `in_flight` deliveries.
+bool replay::may_go_on() const noexcept {
+    return asynchronous_ ? !busy_elsewhere() : held_.load() < options_.in_flight();
 }
 
 void replay::extend(const event&, std::uint64_t, completion done) noexcept {

@@ -88,6 +88,7 @@ private:
     void wait_for_predecessor(std::unique_lock<std::mutex>& lock);
     void release_one(std::atomic<std::uint32_t>& count) noexcept;
     bool busy_elsewhere() const noexcept;
+    bool may_go_on() const noexcept;
 
     const std::shared_ptr<core> bus_;
     const std::string topic_;
@@ -108,6 +109,10 @@ private:
     std::uint32_t generation_ = 0;
     clock::time_point gap_since_{};
     bool gap_seen_ = false;
+    bool positioned_ = false;  // an offset was asked for, not just the oldest event
+    bool delivered_ = false;   // something of the history
+    bool told_gap_ = false;
+    bool passed_turn_ = false;  // what was under way when this subscribed is in the log
     std::vector<event> page_;
     std::size_t page_at_ = 0;
 
@@ -115,7 +120,7 @@ private:
     std::condition_variable idle_;
     bool scheduled_ = false;  // a reading task is posted, runs, or waits for a page or a coroutine
     bool parked_ = false;     // waits for a predecessor
-    bool awaiting_coroutine_ = false;
+    bool awaiting_place_ = false;     // a coroutine is at work, or in_flight is reached
     std::optional<delivery> newest_;  // the indexed event with the highest index so far
     std::deque<delivery> others_;     // retries and events without index, in order of arrival
     std::vector<completion> ready_waiters_;

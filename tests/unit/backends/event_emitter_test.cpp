@@ -21,6 +21,7 @@
 #include <atomic>
 #include <future>
 #include <latch>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -556,6 +557,150 @@ TEST_F(EventEmitter, FuturesAndCoroutinesCanAwaitAPublish) {
         return bus.async_publish(topic, draft(), asio::deferred);
     }();
     EXPECT_NO_THROW(std::move(lazy)(asio::use_future).get());
+}
+
+// --- user code in the wrong mood -----------------------------------------------------------------
+
+TEST_F(EventEmitter, AThrowingPredicateIsCountedAndTheTopicGoesOn) {
+    event_emitter_pubsub bus(options());
+    const auto batched = bus.subscribe(
+        "t",
+        seen_.handler(),
+        subscribe_options{}.batch(batch_options{}.max_size(2).is_immediate(
+            [](const event&) -> bool { throw std::runtime_error("x"); }
+        ))
+    );
+    recorder other;
+    const auto s = bus.subscribe("t", other.handler());
+    EXPECT_FALSE(bus.publish("t", draft()));
+    EXPECT_FALSE(bus.publish("t", draft()));
+    poll();
+    EXPECT_EQ(other.size(), 2U);
+    EXPECT_EQ(seen_.size(), 2U);
+    EXPECT_EQ(bus.counters().handler_failures, 2U);
+}
+
+TEST_F(EventEmitter, APredicateMayStopItsSubscription) {
+    event_emitter_pubsub bus(options());
+    subscription s;
+    s = bus.subscribe(
+        "t",
+        seen_.handler(),
+        subscribe_options{}.batch(batch_options{}.max_size(1).is_immediate([&](const event&) {
+            s.stop();
+            return true;
+        }))
+    );
+    bus.publish("t", draft());
+    poll();
+    EXPECT_FALSE(s.active());
+}
+
+TEST_F(EventEmitter, ASinkMayThrowOrUseTheBus) {
+    event_emitter_pubsub* target = nullptr;
+    const logger noisy(log_level::debug, [&](const log_record&) {
+        target->publish("", draft());  // would log again
+        throw std::runtime_error("x");
+    });
+    event_emitter_pubsub bus(options().logger(noisy));
+    target = &bus;
+    const auto s = bus.subscribe("t", [](const event&) { throw std::runtime_error("y"); });
+    EXPECT_FALSE(bus.publish("t", draft()));
+    EXPECT_EQ(bus.counters().handler_failures, 1U);
+}
+
+TEST_F(EventEmitter, TheLongestTimesAndLargestLimitsDoNotOverflow) {
+    constexpr auto longest = std::chrono::milliseconds::max();
+    event_emitter_pubsub bus(options());
+    const auto s = bus.subscribe(
+        "t",
+        seen_.handler(),
+        subscribe_options{}
+            .queue_limit(std::numeric_limits<std::size_t>::max())
+            .batch(batch_options{}.max_size(2).max_wait(longest).min_interval(longest))
+    );
+    for (int i = 0; i < 300; ++i) ASSERT_FALSE(bus.publish("t", draft()));
+    poll();
+    EXPECT_GE(seen_.size(), 2U);
+}
+
+// --- leaving -------------------------------------------------------------------------------------
+
+TEST_F(EventEmitter, StopRunsNobodysHandler) {
+    event_emitter_pubsub bus(options());
+    auto batched = bus.subscribe(
+        "t", seen_.handler(), subscribe_options{}.group("g").batch(batch_options{}.max_size(100))
+    );
+    bus.publish("t", draft());
+    recorder other;
+    const auto o = bus.subscribe("t", other.handler(), subscribe_options{}.group("g"));
+    batched.stop();
+    EXPECT_TRUE(other.empty());
+    poll();
+    EXPECT_EQ(other.size(), 1U);
+}
+
+TEST_F(EventEmitter, FlushWaitsForWhatALeavingMemberGivesBack) {
+    event_emitter_pubsub bus(options(dispatch_mode::queued));
+    auto leaving = bus.subscribe("t", seen_.handler(), subscribe_options{}.group("g"));
+    recorder other;
+    const auto o = bus.subscribe("t", other.handler(), subscribe_options{}.group("g"));
+    bus.publish("t", draft());
+    leaving.stop();
+    std::size_t handled_at_flush = 0;
+    bus.async_flush([&](error_code) { handled_at_flush = other.size(); });
+    poll();
+    EXPECT_EQ(handled_at_flush, 1U);
+}
+
+TEST_F(EventEmitter, WaitingForRoomLooksAtFullQueuesOnly) {
+    event_emitter_pubsub bus(options(dispatch_mode::queued));
+    const auto full = bus.subscribe("t", seen_.handler(), subscribe_options{}.queue_limit(1));
+    recorder never;
+    const auto patient = bus.subscribe(
+        "t", never.handler(), subscribe_options{}.batch(batch_options{}.max_size(100))
+    );
+    bus.publish("t", draft());
+    EXPECT_EQ(result_of([&](auto done) { bus.async_publish("t", draft(), done); }), error_code{});
+    EXPECT_TRUE(never.empty());
+}
+
+TEST_F(EventEmitter, ACoroutineThatThrowsAfterItSettledIsCounted) {
+    event_emitter_pubsub bus(options());
+    const auto s = bus.subscribe(
+        "t",
+        on_executor(
+            loop_.get_executor(),
+            [](delivery& d) -> asio::awaitable<void> {
+                std::move(d).ack();
+                throw std::runtime_error("x");
+                co_return;
+            }
+        )
+    );
+    bus.publish("t", draft());
+    poll();
+    EXPECT_EQ(bus.counters().handler_failures, 1U);
+}
+
+TEST_F(EventEmitter, RefusedPublishesAreNotPublished) {
+    event_emitter_pubsub bus(options(dispatch_mode::queued));
+    const auto s = bus.subscribe("t", seen_.handler(), subscribe_options{}.queue_limit(1));
+    bus.publish("t", draft());
+    EXPECT_EQ(bus.publish("t", draft()), errc::queue_full);
+    EXPECT_EQ(bus.counters().published, 1U);
+    EXPECT_EQ(bus.counters().refused, 1U);
+}
+
+TEST_F(EventEmitter, ClearingAndTrimmingCheckTheTopic) {
+    event_emitter_pubsub bus(options());
+    EXPECT_EQ(
+        result_of([&](auto done) { bus.async_clear_topic("\xff", done); }), errc::invalid_argument
+    );
+    EXPECT_EQ(
+        result_of([&](auto done) { bus.async_trim_topic("", trim_options("r"), done); }),
+        errc::invalid_argument
+    );
 }
 
 }  // namespace

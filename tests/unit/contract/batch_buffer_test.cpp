@@ -23,7 +23,11 @@ event named(std::string_view type) {
 
 class batch_test : public ::testing::Test {
 protected:
-    bool push(batch_buffer& b, std::string_view type) { return b.push({named(type), 0}, now_); }
+    bool push(batch_buffer& b, std::string_view type) {
+        auto e = named(type);
+        const bool immediate = b.is_immediate(e);
+        return b.push({std::move(e), 0, immediate}, now_);
+    }
     static std::vector<std::string> names(const std::vector<queued_event>& events) {
         std::vector<std::string> out;
         for (const auto& item : events) out.emplace_back(item.e.type());
@@ -116,7 +120,7 @@ TEST_F(BatchBuffer, EventsQueuedDuringAFlushKeepTheirDeadline) {
 
 std::vector<queued_event> snapshot(std::initializer_list<std::string_view> types) {
     std::vector<queued_event> out;
-    for (const auto t : types) out.push_back({named(t), 0});
+    for (const auto t : types) out.push_back({named(t), 0, t.starts_with('!')});
     return out;
 }
 

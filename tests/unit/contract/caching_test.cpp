@@ -311,6 +311,79 @@ TEST_F(CachingPubsub, TopicsThatAreNotCachedPassThrough) {
     EXPECT_EQ(cache_->size(), 0U);
 }
 
+// The publisher is still inside an inline handler when the subscriber joins: the event went to the
+// inner bus before that, and is confirmed in the log after it was read.
+TEST_F(CachingPubsub, AnEventUnderWayWhileJoiningIsNotMissed) {
+    open();
+    subscription late;
+    const auto slow = bus_->subscribe("t", [&](const event&) {
+        if (late.active()) return;
+        late = bus_->subscribe_with_replay("t", seen_.handler());
+        loop_.poll();  // reads, finds nothing confirmed
+        EXPECT_TRUE(seen_.empty());
+    });
+    publish(1);
+    poll();
+    EXPECT_THAT(seen_.indices(), ElementsAreArray(numbers(0, 1)));
+}
+
+TEST_F(CachingPubsub, AForwardedEventHasNoIndexWhereItIsNotCached) {
+    open();
+    event received;
+    const auto from = bus_->subscribe("a", [&](const event& e) { received = e; });
+    auto s = bus_->subscribe_with_replay("b", seen_.handler());
+    poll();
+    publish(1, "b");
+    publish(3, "a");
+    bus_->publish("b", event_draft::forward(received), publish_options{}.local_only());
+    publish(1, "b");
+    EXPECT_THAT(
+        seen_.indices(),
+        ElementsAre(std::optional<std::uint64_t>(0), std::nullopt, std::optional<std::uint64_t>(1))
+    );
+    EXPECT_EQ(seen_.at(1).id(), received.id());
+}
+
+TEST_F(CachingPubsub, ARefusedEventPushesNothingOutOfTheHistory) {
+    open(
+        memory_cache_options{}.max_events(1),
+        event_emitter_options{}.dispatch(dispatch_mode::queued)
+    );
+    const auto s = bus_->subscribe("t", seen_.handler(), subscribe_options{}.queue_limit(1));
+    publish(1);
+    ASSERT_EQ(bus_->publish("t", event_draft("refused", "r")), errc::queue_full);
+    const auto page = history(0);
+    ASSERT_EQ(page.events.size(), 1U);
+    EXPECT_EQ(page.events[0].type(), "e0");
+}
+
+TEST_F(CachingPubsub, InFlightHoldsWhileReplaying) {
+    open();
+    publish(10);
+    recorder held(verdict::hold);
+    auto s = bus_->subscribe_with_replay("t", held.handler(), subscribe_options{}.in_flight(2));
+    poll();
+    EXPECT_EQ(held.size(), 2U);
+    for (int i = 0; i < 10; ++i) {
+        held.settle_held(verdict::ack);
+        poll();
+    }
+    EXPECT_THAT(held.indices(), ElementsAreArray(numbers(0, 10)));
+}
+
+TEST_F(CachingPubsub, AnExtremeGapTimeoutDoesNotOverflow) {
+    open();
+    bus_ = std::make_shared<caching_pubsub>(
+        inner_,
+        cache_,
+        caching_options{}.logger(logger::none()).gap_timeout(std::chrono::milliseconds::max())
+    );
+    auto s = bus_->subscribe_with_replay("t", seen_.handler());
+    poll();
+    publish(2);
+    EXPECT_EQ(seen_.size(), 2U);
+}
+
 // --- the cache -----------------------------------------------------------------------------------
 
 TEST_F(MemoryCache, BadOptionsAreRefused) {
@@ -373,6 +446,38 @@ TEST_F(MemoryCache, AnEventLogReadsAsAListOfEvents) {
     ASSERT_EQ(items.size(), 2U);
     EXPECT_EQ(items[1].at("type").as_string(), "e2");
     EXPECT_EQ(items[1].at("index").to_number<int>(), 2);
+}
+
+// Two topics that take each other's place many times must not make a third one forgotten.
+TEST_F(MemoryCache, RememberedIndicesSurviveManyEvictionsOfOthers) {
+    open(memory_cache_options{}.max_size(1));
+    publish(3, "a");
+    for (int i = 0; i < 40'000; ++i) {
+        publish(1, "b");
+        publish(1, "c");
+    }
+    EXPECT_EQ(history(3, {}, "a").next, 3U);
+}
+
+TEST_F(MemoryCache, ExtraFieldsCountAsBytes) {
+    open(memory_cache_options{}.max_bytes(100'000));
+    for (int i = 0; i < 50; ++i) {
+        bus_->publish(
+            "t", event_draft("e", "r").extra("note", boost::json::value(std::string(10'000, 'x')))
+        );
+    }
+    EXPECT_LE(cache_->size_bytes(), 100'000U);
+    EXPECT_LT(history(pubsub::oldest_offset).events.size(), 11U);
+}
+
+TEST_F(MemoryCache, AListOfEventsThatAreNoJsonIsAnError) {
+    open();
+    bus_->publish("t", event_draft("e", "r", payload::live(std::make_shared<const int>(1))));
+    error_code result;
+    cache_->list_range("pubsub:t", 0, -1, [&](error_code ec, std::vector<boost::json::value>) {
+        result = ec;
+    });
+    EXPECT_EQ(result, errc::not_supported);
 }
 
 TEST_F(MemoryCache, AKeyThatHoldsSomethingElseStopsCachingNotDelivery) {
