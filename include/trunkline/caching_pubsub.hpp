@@ -44,6 +44,14 @@ public:
     }
     std::chrono::milliseconds gap_timeout() const noexcept { return gap_timeout_; }
 
+    /// Of cached events, which are stamped before they reach the inner bus. Default:
+    /// `event_id::random`.
+    caching_options& id_source(std::function<event_id()> source) {
+        id_source_ = std::move(source);
+        return *this;
+    }
+    const std::function<event_id()>& id_source() const noexcept { return id_source_; }
+
     caching_options& logger(trunkline::logger log) {
         logger_ = std::move(log);
         return *this;
@@ -60,6 +68,7 @@ private:
     std::string key_prefix_ = "pubsub:";
     std::function<bool(std::string_view)> should_cache_;
     std::chrono::milliseconds gap_timeout_{1000};
+    std::function<event_id()> id_source_;
     trunkline::logger logger_;
     std::shared_ptr<trunkline::clock> clock_;
 };

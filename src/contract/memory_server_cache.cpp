@@ -178,12 +178,14 @@ public:
         return removed;
     }
 
+private:
+    friend class memory_server_cache;
+
     mutable std::mutex mutex_;
     const memory_cache_options options_;
     base::string_map<entry> entries_;
     std::atomic<std::ptrdiff_t> bytes_{0};
 
-private:
     using entry_iterator = base::string_map<entry>::iterator;
 
     static clock::time_point expires_at(const entry& e) {

@@ -2,6 +2,7 @@
 
 #include <trunkline/config.hpp>
 
+#include <cassert>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -50,7 +51,10 @@ public:
 
     explicit operator bool() const noexcept { return table_ != nullptr; }
 
-    Result operator()(Args... args) { return table_->call(room_, std::forward<Args>(args)...); }
+    Result operator()(Args... args) {
+        assert(table_ != nullptr);
+        return table_->call(room_, std::forward<Args>(args)...);
+    }
 
     void reset() noexcept {
         if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(room_);

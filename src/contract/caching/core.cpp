@@ -66,7 +66,7 @@ bool core::publish(
     if (detail::event_access::peek(draft).index()) detail::event_access::clear_index(draft);
     if (how.local_only() || !caches(topic))
         return inner_->start_publish(topic, std::move(draft), how, done, ec);
-    stamp_draft(draft, how, options_.clock().get(), {});
+    stamp_draft(draft, how, options_.clock().get(), options_.id_source());
     const base::hashed_text key(topic);
     auto& home = shard_of(key);
     std::shared_ptr<record> r;

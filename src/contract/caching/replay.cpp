@@ -153,6 +153,7 @@ bool replay::keep(delivery& d) {
         bus_->log(
             log_level::warn,
             "too many retries while a replay catches up",
+            // NOLINTNEXTLINE(bugprone-use-after-move): it was moved in the other branches only
             {{"topic", topic_}, {"event", d.event().id().text()}}
         );
         std::move(d).nack();
@@ -354,6 +355,7 @@ void replay::become_live(std::unique_lock<std::mutex>& lock) {
 bool replay::call(delivery& d, bool replayed) noexcept {
     const handler_frame frame(this);
     bool good = true;
+    bool failed_live = false;
     running_.store(true);
     if (active_.load()) {
         if (replayed) bus_->replayed.fetch_add(1, std::memory_order_relaxed);
@@ -365,14 +367,17 @@ bool replay::call(delivery& d, bool replayed) noexcept {
             if (replayed) {
                 // As the reference: a failure in the history ends the subscription.
                 good = false;
-            } else if (here && d.unsettled()) {
-                std::move(d).nack();
+            } else {
+                failed_live = here && d.unsettled();
             }
         }
     } else {
         good = false;
     }
-    if (replayed && !d.moved_out()) d.release();
+    if (failed_live)
+        std::move(d).nack();
+    else if (replayed && !d.moved_out())
+        d.release();
     running_.store(false);
     if (!active_.load()) {
         const std::lock_guard lock(mutex_);

@@ -371,6 +371,18 @@ TEST_F(CachingPubsub, InFlightHoldsWhileReplaying) {
     EXPECT_THAT(held.indices(), ElementsAreArray(numbers(0, 10)));
 }
 
+TEST_F(CachingPubsub, IdSourceIsUsed) {
+    open();
+    bus_ = std::make_shared<caching_pubsub>(
+        inner_, cache_, caching_options{}.logger(logger::none()).id_source([] {
+            return event_id::from_text("seven");
+        })
+    );
+    const auto s = bus_->subscribe("t", seen_.handler());
+    publish(1);
+    EXPECT_EQ(seen_.at(0).id().text(), "seven");
+}
+
 TEST_F(CachingPubsub, AnExtremeGapTimeoutDoesNotOverflow) {
     open();
     bus_ = std::make_shared<caching_pubsub>(
