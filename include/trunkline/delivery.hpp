@@ -71,14 +71,17 @@ private:
 /// handler, the subscription and the bus.
 class TRUNKLINE_EXPORT delivery {
 public:
-    /// For backends. Tokens use the lower 62 bits.
+    /// For backends. Tokens use the lower 61 bits.
     delivery(trunkline::event e, settler* end, std::uint64_t token) noexcept
         : event_(std::move(e)), settler_(end), token_(token) {}
 
     /// For dispatchers: looks at an event that the caller keeps alive, so that a call costs no
-    /// reference count; moved out, it becomes an owner.
-    static delivery borrow(const trunkline::event& e, settler* end, std::uint64_t token) noexcept {
-        return delivery(e, end, token, borrowed_tag{});
+    /// reference count; moved out, it becomes an owner. Without `settles`, ack and nack mean
+    /// nothing to the backend, and it hears of them only after a move.
+    static delivery borrow(
+        const trunkline::event& e, settler* end, std::uint64_t token, bool settles
+    ) noexcept {
+        return delivery(e, end, token | (settles ? 0 : idle_bit), borrowed_tag{});
     }
 
     delivery(delivery&& other) noexcept
@@ -113,11 +116,13 @@ public:
 
     /// Done. The first settlement counts; later ones do nothing.
     void ack() && noexcept {
-        if (auto* end = std::exchange(settler_, nullptr)) end->ack(event_, token(), held());
+        auto* end = std::exchange(settler_, nullptr);
+        if (end != nullptr && heard()) end->ack(event_, token(), held());
     }
     /// Failed: deliver it again, where the backend does that.
     void nack() && noexcept {
-        if (auto* end = std::exchange(settler_, nullptr)) end->nack(event_, token(), held());
+        auto* end = std::exchange(settler_, nullptr);
+        if (end != nullptr && heard()) end->nack(event_, token(), held());
     }
 
     /// Asks for more time before the event is given to somebody else. Does nothing where there is
@@ -157,6 +162,7 @@ public:
 private:
     static constexpr std::uint64_t held_bit = 1ULL << 63;
     static constexpr std::uint64_t borrowed_bit = 1ULL << 62;
+    static constexpr std::uint64_t idle_bit = 1ULL << 61;
     struct borrowed_tag {};
     delivery(const trunkline::event& e, settler* end, std::uint64_t token, borrowed_tag) noexcept
         : event_(e, trunkline::event::unowned{}), settler_(end), token_(token | borrowed_bit) {}
@@ -165,7 +171,8 @@ private:
         token_ &= ~borrowed_bit;
         event_.abandon();
     }
-    std::uint64_t token() const noexcept { return token_ & ~(held_bit | borrowed_bit); }
+    std::uint64_t token() const noexcept { return token_ & ~(held_bit | borrowed_bit | idle_bit); }
+    bool heard() const noexcept { return (token_ & idle_bit) == 0 || held(); }
     bool held() const noexcept { return (token_ & held_bit) != 0; }
     void let_go() noexcept {
         auto* end = std::exchange(settler_, nullptr);

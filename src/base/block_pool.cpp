@@ -80,8 +80,10 @@ void free_chain(chain& c, std::size_t cls) noexcept {
     c.count = 0;
 }
 
-enum class magazine_state : unsigned char { fresh, ready, gone };
-thread_local magazine_state state = magazine_state::fresh;
+struct magazine;
+// A plain pointer, so that the common case is one load and one comparison.
+thread_local constinit magazine* ready_magazine = nullptr;
+thread_local constinit bool magazine_gone = false;
 
 // Two chains per class: one in use and one spare, so that a thread which takes and gives around a
 // chain boundary does not go to the depot each time.
@@ -89,9 +91,10 @@ struct magazine {
     std::array<chain, class_count> current;
     std::array<chain, class_count> spare;
 
-    magazine() noexcept { state = magazine_state::ready; }
+    magazine() noexcept { ready_magazine = this; }
     ~magazine() {
-        state = magazine_state::gone;
+        ready_magazine = nullptr;
+        magazine_gone = true;
         for (std::size_t cls = 0; cls < class_count; ++cls) {
             for (auto* c : {&current[cls], &spare[cls]}) {
                 if (c->count != chain_length || !depot_of(cls).put(*c)) free_chain(*c, cls);
@@ -102,11 +105,17 @@ struct magazine {
     magazine& operator=(const magazine&) = delete;
 };
 
+magazine* make_magazine() noexcept {
+    if (magazine_gone) return nullptr;
+    static thread_local magazine instance;
+    return &instance;
+}
+
 // Null once this thread's magazine is gone (objects that die later use the heap).
 magazine* own_magazine() noexcept {
-    if (state == magazine_state::gone) return nullptr;
-    thread_local magazine instance;
-    return &instance;
+    if (ready_magazine != nullptr) [[likely]]
+        return ready_magazine;
+    return make_magazine();
 }
 
 }  // namespace

@@ -34,25 +34,13 @@ inline std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
     return 0;
 }
 
-/// True when the whole text is well-formed UTF-8; ASCII goes eight bytes at a time.
-inline bool is_utf8(std::string_view text) noexcept {
+/// True when the whole text is well-formed UTF-8, without the short cut of `is_utf8`.
+inline bool is_utf8_long(std::string_view text) noexcept {
     const auto size = text.size();
-    if (size >= 4 && size < 8) {  // two overlapping looks
-        std::uint32_t first = 0;
-        std::uint32_t last = 0;
-        std::memcpy(&first, text.data(), 4);
-        std::memcpy(&last, text.data() + size - 4, 4);
-        if (((first | last) & 0x80808080U) == 0) return true;
-    }
     std::size_t i = 0;
     while (i < size) {
-        if (size >= 8 && size - i < 8) {  // the last eight bytes, seen in part before
+        if (size - i >= 8) {
             std::uint64_t eight = 0;
-            std::memcpy(&eight, text.data() + size - 8, 8);
-            if ((eight & 0x8080808080808080ULL) == 0) return true;
-        }
-        if (text.size() - i >= 8) {
-            std::uint64_t eight;
             std::memcpy(&eight, text.data() + i, 8);
             if ((eight & 0x8080808080808080ULL) == 0) {
                 i += 8;
@@ -64,6 +52,23 @@ inline bool is_utf8(std::string_view text) noexcept {
         i += length;
     }
     return true;
+}
+
+/// True when the whole text is well-formed UTF-8; ASCII names of 4 to 16 bytes take two looks.
+[[gnu::always_inline]] inline bool is_utf8(std::string_view text) noexcept {
+    const auto look = [&]<class Word>(Word high_bits) noexcept {
+        Word first = 0;
+        Word last = 0;
+        std::memcpy(&first, text.data(), sizeof first);
+        std::memcpy(&last, text.data() + text.size() - sizeof last, sizeof last);
+        return ((first | last) & high_bits) == 0;
+    };
+    if (text.size() >= 8 && text.size() <= 16) {
+        if (look(std::uint64_t{0x8080808080808080ULL})) return true;
+    } else if (text.size() >= 4 && text.size() < 8) {
+        if (look(std::uint32_t{0x80808080U})) return true;
+    }
+    return is_utf8_long(text);
 }
 
 }  // namespace base

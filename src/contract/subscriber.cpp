@@ -35,13 +35,18 @@ void relax() noexcept {
 }  // namespace
 
 subscriber::subscriber(
-    std::shared_ptr<bus_context> context, handler h, const subscribe_options& options, mode how
+    std::shared_ptr<bus_context> context,
+    handler h,
+    const subscribe_options& options,
+    mode how,
+    bool settles
 )
     : context_(std::move(context)),
       handler_(std::move(h)),
       asynchronous_(handler_->asynchronous()),
       options_(options),
-      mode_(options.batch() ? mode::queued : how) {
+      mode_(options.batch() ? mode::queued : how),
+      settles_(settles) {
     if (options.batch()) batch_.emplace(*options.batch());
 }
 
@@ -56,9 +61,9 @@ void subscriber::enroll() {
 
 // --- giving side ---------------------------------------------------------------------------------
 
-subscriber::admission subscriber::admit(std::size_t bytes, bool may_wait, const void* origin)
-    const noexcept {
-    if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire)) return admission::yes;
+subscriber::admission subscriber::admit_to_queue(
+    std::size_t bytes, bool may_wait, const void* origin
+) const noexcept {
     const auto events = waiting_events_.load(std::memory_order_relaxed);
     const auto held_bytes = waiting_bytes_.load(std::memory_order_relaxed);
     const auto limit = event_limit();
@@ -175,7 +180,7 @@ bool subscriber::run(const event& e, std::uint64_t token) noexcept {
     }
     delivered_.store(delivered_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     {
-        auto d = delivery::borrow(e, this, token);
+        auto d = delivery::borrow(e, this, token, settles_);
         bool failed = false;
         try {
             (*handler_)(d);

@@ -39,16 +39,24 @@ public:
     };
 
     subscriber(
-        std::shared_ptr<bus_context> context, handler h, const subscribe_options& options, mode how
+        std::shared_ptr<bus_context> context,
+        handler h,
+        const subscribe_options& options,
+        mode how,
+        bool settles
     );
     ~subscriber() override;
 
     /// Makes this known to its context, once a shared pointer owns it.
     void enroll();
 
-    /// Could `give` take an event of this size now? `may_wait`: an awaited publish asks, from
+    /// Could `give` take this event now? `may_wait`: an awaited publish asks, from
     /// inside a handler of `origin` (null: from none).
-    admission admit(std::size_t bytes, bool may_wait, const void* origin) const noexcept;
+    admission admit(const event& e, bool may_wait, const void* origin) const noexcept {
+        if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire)) [[likely]]
+            return admission::yes;
+        return admit_to_queue(e.size_bytes(), may_wait, origin);
+    }
 
     /// Hands over one event: calls the handler at once, or queues it. False when the subscription
     /// has ended. Over the limit it is taken all the same: `admit`
@@ -108,6 +116,7 @@ private:
     using barriers = std::vector<std::shared_ptr<void>>;
 
     bool run(const event& e, std::uint64_t token) noexcept;
+    admission admit_to_queue(std::size_t bytes, bool may_wait, const void* origin) const noexcept;
     void end_run() noexcept;
     void note_failure(const event& e, std::exception_ptr failure) noexcept;
     void push(queued_event&& item, std::shared_ptr<void> room);
@@ -140,6 +149,7 @@ private:
     const bool asynchronous_;
     const subscribe_options options_;
     const mode mode_;
+    const bool settles_;  // ack and nack mean something to the backend
     std::size_t registry_position_ = 0;
     bool enrolled_ = false;
 

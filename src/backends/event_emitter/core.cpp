@@ -122,14 +122,13 @@ bool core::admit(
 ) {
     using admission = subscriber::admission;
     auto worst = admission::yes;
-    const auto bytes = e.size_bytes();
     for (const auto& at : t.places) {
         const member* m = at.single.get();
         if (m == nullptr) {
             const auto& members = at.shared->members;
             m = members[at.shared->cursor % members.size()].get();
         }
-        worst = std::max(worst, m->admit(bytes, static_cast<bool>(done), origin));
+        worst = std::max(worst, m->admit(e, static_cast<bool>(done), origin));
     }
     if (worst == admission::yes) [[likely]] {
         if (t.full.load(std::memory_order_relaxed)) t.full.store(false, std::memory_order_relaxed);
