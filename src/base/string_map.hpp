@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/short_text.hpp"
+
 #include <trunkline/config.hpp>
 
 #include <cstdint>
@@ -59,9 +61,15 @@ struct string_hash {
 
 struct string_equal {
     using is_transparent = void;
-    bool operator()(std::string_view a, std::string_view b) const noexcept { return a == b; }
-    bool operator()(const hashed_text& a, std::string_view b) const noexcept { return a.text == b; }
-    bool operator()(std::string_view a, const hashed_text& b) const noexcept { return a == b.text; }
+    bool operator()(std::string_view a, std::string_view b) const noexcept {
+        return equal_text(a, b);
+    }
+    bool operator()(const hashed_text& a, std::string_view b) const noexcept {
+        return equal_text(a.text, b);
+    }
+    bool operator()(std::string_view a, const hashed_text& b) const noexcept {
+        return equal_text(a, b.text);
+    }
 };
 
 /// A hash map from owned strings that is asked with views.

@@ -1,4 +1,5 @@
 #include "base/block_pool.hpp"
+#include "base/short_text.hpp"
 #include "contract/tree_size.hpp"
 
 #include <trunkline/detail/event_access.hpp>
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <new>
 #include <stdexcept>
 
@@ -37,8 +37,8 @@ event_body* make_body(std::string_view type, std::string_view run_id, payload da
     body->type_size = static_cast<std::uint32_t>(type.size());
     body->run_id_size = static_cast<std::uint32_t>(run_id.size());
     auto* text = reinterpret_cast<char*>(body + 1);
-    std::memcpy(text, type.data(), type.size());
-    std::memcpy(text + type.size(), run_id.data(), run_id.size());
+    base::copy_text(text, type);
+    base::copy_text(text + type.size(), run_id);
     return body;
 }
 

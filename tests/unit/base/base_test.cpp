@@ -1,6 +1,7 @@
 #include "base/block_pool.hpp"
 #include "base/own_thread.hpp"
 #include "base/random.hpp"
+#include "base/short_text.hpp"
 #include "base/time.hpp"
 #include "base/utf8.hpp"
 
@@ -45,6 +46,26 @@ TEST(Utf8, RefusesBrokenText) {
         "seven b\xe2\x82",  // cut short at the end of an eight-byte step
     };
     for (const auto& text : broken) EXPECT_FALSE(base::is_utf8(text));
+}
+
+TEST(ShortText, CopiesAndComparesEveryLength) {
+    const std::string all = "0123456789abcdefghijklmnopqrstuvwxyz";
+    for (std::size_t size = 0; size < all.size(); ++size) {
+        const auto text = all.substr(0, size);
+        std::string copy(size, '.');
+        base::copy_text(copy.data(), text);
+        EXPECT_EQ(copy, text);
+        EXPECT_TRUE(base::equal_text(copy, text));
+        EXPECT_FALSE(base::equal_text(copy + 'x', text));
+        for (std::size_t i = 0; i < size; ++i) {
+            auto other = text;
+            other[i] = '!';
+            EXPECT_FALSE(base::equal_text(other, text)) << size << ' ' << i;
+            auto broken = text;
+            broken[i] = '\xff';
+            EXPECT_FALSE(base::is_utf8(broken)) << size << ' ' << i;
+        }
+    }
 }
 
 TEST(EventId, RandomIdsAreVersionFourUuidsAndDiffer) {
