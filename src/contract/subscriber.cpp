@@ -23,6 +23,10 @@ namespace {
 constexpr unsigned drain_budget = 1024;
 // Looks at an empty queue before a drain task ends: saves a post and a wake-up under load.
 constexpr unsigned spins_before_idle = 200;
+constexpr unsigned looks_before_sleep = 50;
+// A publisher that waits for room goes on when an eighth of the limit is free: woken for every
+// single place it would meet the drain task at each event.
+constexpr std::size_t freed_share = 8;
 
 void relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -30,6 +34,18 @@ void relax() noexcept {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
+}
+
+// For the two that meet at a queue for every event: what the other does there is shorter than
+// going to sleep.
+std::unique_lock<std::mutex> lock_soon(std::mutex& m) {
+    std::unique_lock lock(m, std::try_to_lock);
+    for (unsigned i = 0; i < looks_before_sleep && !lock; ++i) {
+        relax();
+        if (lock.try_lock()) return lock;
+    }
+    if (!lock) lock.lock();
+    return lock;
 }
 
 }  // namespace
@@ -46,7 +62,8 @@ subscriber::subscriber(
       asynchronous_(handler_->asynchronous()),
       options_(options),
       mode_(options.batch() ? mode::queued : how),
-      settles_(settles) {
+      settles_(settles),
+      place_limit_(options.batch() && asynchronous_ ? 1 : options.in_flight()) {
     if (options.batch()) batch_.emplace(*options.batch());
 }
 
@@ -87,11 +104,10 @@ subscriber::admission subscriber::admit_to_queue(
     return far_over ? admission::full : admission::after_room;
 }
 
-bool subscriber::give(const event& e, std::uint64_t token, const std::shared_ptr<void>& room) {
+bool subscriber::give_to_queue(
+    const event& e, std::uint64_t token, const std::shared_ptr<void>& room
+) {
     if (!active_.load(std::memory_order_relaxed)) return false;
-    if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire) &&
-        places() < place_limit())
-        return run(e, token);
     if (batch_)
         push_batched({e, token, is_immediate(e)}, room);
     else
@@ -104,7 +120,7 @@ void subscriber::push(queued_event&& item, std::shared_ptr<void> room) {
     queued_event victim;
     bool wake = false;
     {
-        const std::lock_guard lock(mutex_);
+        const auto lock = lock_soon(mutex_);
         const bool drops = options_.on_full() == queue_policy::drop_oldest ||
                            options_.on_full() == queue_policy::drop_newest;
         const auto waiting = waiting_events_.load(std::memory_order_relaxed);
@@ -197,11 +213,7 @@ bool subscriber::run(const event& e, std::uint64_t token) noexcept {
     return true;
 }
 
-void subscriber::end_run() noexcept {
-    running_.store(false, std::memory_order_release);
-    base::light_fence();
-    if (active_.load(std::memory_order_acquire)) [[likely]]
-        return;
+void subscriber::wake_stopped() noexcept {
     std::vector<completion> waiters;
     {
         const std::lock_guard lock(mutex_);
@@ -244,9 +256,9 @@ void subscriber::drain() {
         }
         while (work_at_ < work_.size()) {
             if (!active_.load(std::memory_order_relaxed)) return abandon();
-            if (places() >= place_limit()) {
+            if (places() >= place_limit_) {
                 const std::lock_guard lock(mutex_);
-                if (places() >= place_limit() && active_.load()) {
+                if (places() >= place_limit_ && active_.load()) {
                     stalled_ = true;
                     return;
                 }
@@ -260,7 +272,7 @@ void subscriber::drain() {
             if (room_wanted_.load(std::memory_order_relaxed)) [[unlikely]] {
                 barriers released;
                 const std::lock_guard lock(mutex_);
-                if (!over_limit()) release_room_waiters(released);
+                if (has_room_again()) release_room_waiters(released);
             }
         }
     }
@@ -269,11 +281,11 @@ void subscriber::drain() {
 // Fetches the next run of events, or ends the task.
 subscriber::next_step subscriber::next_work(bool& spun) {
     barriers released;  // destroyed after the lock: their ends may do anything
-    std::unique_lock lock(mutex_);
+    auto lock = lock_soon(mutex_);
     drained_ += work_.size();
     work_.clear();
     work_at_ = 0;
-    if (room_wanted_.load(std::memory_order_relaxed) && !over_limit())
+    if (room_wanted_.load(std::memory_order_relaxed) && has_room_again())
         release_room_waiters(released);
     if (!active_.load()) {
         lock.unlock();
@@ -288,7 +300,7 @@ subscriber::next_step subscriber::next_work(bool& spun) {
     }
     release_reached_markers(released);
     if (!queue_.empty()) {
-        if (places() >= place_limit()) {
+        if (places() >= place_limit_) {
             stalled_ = true;
             return next_step::over;
         }
@@ -385,6 +397,12 @@ bool subscriber::over_limit() const noexcept {
            waiting_bytes_.load(std::memory_order_relaxed) > options_.queue_bytes();
 }
 
+bool subscriber::has_room_again() const noexcept {
+    const auto below = [](std::size_t limit) { return limit - limit / freed_share; };
+    return waiting_events_.load(std::memory_order_relaxed) <= below(event_limit()) &&
+           waiting_bytes_.load(std::memory_order_relaxed) <= below(options_.queue_bytes());
+}
+
 void subscriber::release_reached_markers(barriers& out) {
     if (markers_.empty() || asynchronous_work()) return;
     std::erase_if(markers_, [&](marker& m) {
@@ -392,11 +410,6 @@ void subscriber::release_reached_markers(barriers& out) {
         out.push_back(std::move(m.barrier));
         return true;
     });
-}
-
-std::uint32_t subscriber::place_limit() const noexcept {
-    // Inside a batch each call is awaited before the next.
-    return batch_ && asynchronous_ ? 1 : options_.in_flight();
 }
 
 // --- ending --------------------------------------------------------------------------------------
@@ -484,19 +497,13 @@ void subscriber::release_one(std::atomic<std::uint32_t>& count) noexcept {
             if (!active_.load() && !running_.load()) waiters = std::exchange(close_waiters_, {});
             if (!scheduled_) release_reached_markers(released);
         }
-        if (stalled_ && places() < place_limit()) {
+        if (stalled_ && places() < place_limit_) {
             stalled_ = false;
             wake = true;
         }
     }
     if (wake) schedule();
     for (auto& done : waiters) done({});
-}
-
-// Deliveries outside the handler; a coroutine occupies its place until it has ended, settled or
-// not.
-std::uint32_t subscriber::places() const noexcept {
-    return std::max(held_.load(), calls_.load());
 }
 
 bool subscriber::asynchronous_work() const noexcept {

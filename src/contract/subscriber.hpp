@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/asymmetric_fence.hpp"
 #include "contract/batch_buffer.hpp"
 #include "contract/bus_context.hpp"
 
@@ -8,6 +9,7 @@
 #include <trunkline/options.hpp>
 #include <trunkline/subscription.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <memory>
@@ -60,8 +62,13 @@ public:
 
     /// Hands over one event: calls the handler at once, or queues it. False when the subscription
     /// has ended. Over the limit it is taken all the same: `admit`
-    /// decides. `room`, if any, is released when the queue is back within its limits.
-    bool give(const event& e, std::uint64_t token, const std::shared_ptr<void>& room);
+    /// decides. `room`, if any, is released when the queue is clearly below its limits again.
+    bool give(const event& e, std::uint64_t token, const std::shared_ptr<void>& room) {
+        if (mode_ == mode::inlined && !backlog_.load(std::memory_order_acquire) &&
+            places() < place_limit_) [[likely]]
+            return run(e, token);
+        return give_to_queue(e, token, room);
+    }
 
     /// Releases `barrier` once everything given before has been handled; also flushes a batch.
     void mark(std::shared_ptr<void> barrier);
@@ -117,7 +124,14 @@ private:
 
     bool run(const event& e, std::uint64_t token) noexcept;
     admission admit_to_queue(std::size_t bytes, bool may_wait, const void* origin) const noexcept;
-    void end_run() noexcept;
+    bool give_to_queue(const event& e, std::uint64_t token, const std::shared_ptr<void>& room);
+    void end_run() noexcept {
+        running_.store(false, std::memory_order_release);
+        base::light_fence();
+        if (!active_.load(std::memory_order_acquire)) [[unlikely]]
+            wake_stopped();
+    }
+    void wake_stopped() noexcept;
     void note_failure(const event& e, std::exception_ptr failure) noexcept;
     void push(queued_event&& item, std::shared_ptr<void> room);
     void push_batched(queued_event&& item, std::shared_ptr<void> room);
@@ -133,15 +147,17 @@ private:
     std::size_t event_limit() const noexcept;
     bool is_immediate(const event& e) noexcept;
     void release_one(std::atomic<std::uint32_t>& count) noexcept;
-    std::uint32_t places() const noexcept;
+    /// Deliveries outside the handler; a coroutine occupies its place until it has ended, settled
+    /// or not.
+    std::uint32_t places() const noexcept { return std::max(held_.load(), calls_.load()); }
     bool asynchronous_work() const noexcept;
     void release_reached_markers(barriers& out);
     void wait_for_room(std::shared_ptr<void> room, std::size_t bytes);
     void release_room_waiters(barriers& out);
     bool over_limit() const noexcept;
+    bool has_room_again() const noexcept;
     void count_in(const event& e) noexcept;
     void count_out(const event& e) noexcept;
-    std::uint32_t place_limit() const noexcept;
 
     const std::shared_ptr<bus_context> context_;
     std::optional<handler>
@@ -149,7 +165,8 @@ private:
     const bool asynchronous_;
     const subscribe_options options_;
     const mode mode_;
-    const bool settles_;  // ack and nack mean something to the backend
+    const bool settles_;               // ack and nack mean something to the backend
+    const std::uint32_t place_limit_;  // inside a batch each call is awaited before the next
     std::size_t registry_position_ = 0;
     bool enrolled_ = false;
 

@@ -55,14 +55,13 @@ bool core::publish(
     topic* t = nullptr;
     {
         const std::lock_guard lock(home.mutex);
-        const auto found = home.topics.find(key);
-        if (found == home.topics.end()) {
+        t = home.find(key);
+        if (t == nullptr) {
             ++home.published;
             ++home.unheard;
             ec = {};
             return true;
         }
-        t = found->second.get();
         if (t->busy) {
             const bool told_now = !done;
             if (t->pending_publishes >= options_.pending_limit() ||
@@ -179,10 +178,9 @@ void core::enqueue(std::string_view name, operation op) {
     topic* t = nullptr;
     {
         std::unique_lock lock(home.mutex);
-        auto found = home.topics.find(key);
-        if (found == home.topics.end())
-            found = home.topics.emplace(name, std::make_unique<topic>(name, home)).first;
-        t = found->second.get();
+        t = home.find(key);
+        if (t == nullptr)
+            t = home.topics.emplace(name, std::make_unique<topic>(name, home)).first->second.get();
         if (t->busy) {
             t->pending.push_back(std::move(op));
             // Threads that subscribe and leave faster than the turn can follow let it catch up:
@@ -210,7 +208,7 @@ void core::run_turn(topic& t, unsigned inline_budget) {
             const std::lock_guard lock(t.home.mutex);
             if (t.pending.empty()) {
                 t.busy = false;
-                if (t.places.empty()) t.home.topics.erase(t.home.topics.find(t.name));
+                if (t.places.empty()) t.home.erase(t);
                 return;
             }
             std::swap(t.running, t.pending);

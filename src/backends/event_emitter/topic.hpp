@@ -87,6 +87,19 @@ struct shard {
     base::string_map<std::unique_ptr<topic>> topics;
     unsigned long long published = 0;
     unsigned long long unheard = 0;
+    topic* recent = nullptr;  ///< the last one found; publishers mostly stay with a topic
+
+    // With the mutex held.
+    topic* find(const base::hashed_text& name) {
+        if (recent != nullptr && recent->name == name.text) return recent;
+        const auto found = topics.find(name);
+        if (found == topics.end()) return nullptr;
+        return recent = found->second.get();
+    }
+    void erase(topic& t) {
+        if (recent == &t) recent = nullptr;
+        topics.erase(topics.find(t.name));
+    }
 };
 
 }  // namespace event_emitter
