@@ -1,5 +1,11 @@
 include(CMakePackageConfigHelpers)
 
+set(trunkline_below_app core)
+if(TRUNKLINE_WITH_UNIX_SOCKET)
+    list(APPEND trunkline_below_app unix_socket)
+endif()
+list(JOIN trunkline_below_app " " trunkline_below_app)
+
 configure_package_config_file(
     "${PROJECT_SOURCE_DIR}/cmake/trunkline-config.cmake.in"
     "${PROJECT_BINARY_DIR}/trunkline-config.cmake"

@@ -4,7 +4,7 @@
 packages_build=(
     g++ cmake ninja-build pkg-config ccache lld clang-19
     libboost1.81-dev libboost-json1.81-dev libboost-system1.81-dev libboost-url1.81-dev
-    libcli11-dev
+    libcli11-dev libssl-dev
 )
 packages_bench=(libbenchmark-dev)
 packages_test=(

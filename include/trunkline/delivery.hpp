@@ -16,18 +16,22 @@ TRUNKLINE_NAMESPACE_BEGIN
 
 /// What a backend implements to learn how a delivery ended. One object serves many deliveries; the
 /// token tells them apart. `hold` is called when a handler moves its delivery out, and exactly one
-/// of `ack`, `nack` or `drop` with `held` true follows, on any thread, possibly after the bus is
+/// of `ack`, `nack`, `reject` or `drop` with `held` true follows, on any thread, possibly after the bus is
 /// gone: a settler keeps itself alive while held.
 class TRUNKLINE_EXPORT settler {
 public:
     virtual void hold() noexcept = 0;
     virtual void ack(const event& e, std::uint64_t token, bool held) noexcept = 0;
     virtual void nack(const event& e, std::uint64_t token, bool held) noexcept = 0;
+    /// The handler failed without settling: a nack where the backend or the subscription says so.
+    virtual void reject(const event& e, std::uint64_t token, bool held) noexcept {
+        nack(e, token, held);
+    }
     /// The handle was destroyed unsettled.
     virtual void drop(const event& e, std::uint64_t token, bool held) noexcept = 0;
     /// Pushes the redelivery deadline back; `done` may be empty.
     virtual void extend(const event& e, std::uint64_t token, completion done) noexcept = 0;
-    /// An asynchronous handler ended with an exception; the nack follows by itself.
+    /// An asynchronous handler ended with an exception; the rejection follows by itself.
     virtual void report_failure(const event& e, std::exception_ptr failure) noexcept = 0;
     /// An asynchronous handler is at work between these two, whether or not it has settled; the
     /// settler keeps itself alive meanwhile.
@@ -67,7 +71,7 @@ private:
 
 /// One event on its way to one handler, and the right to settle it. Move-only, 32 bytes. Let go
 /// unsettled, the event stays pending where the backend keeps a pending list; destroyed unsettled
-/// while an exception unwinds, it counts as nack. Safe to move to another thread; may outlive the
+/// while an exception unwinds, it counts as rejected (see `subscribe_options::rejection_is_nack`). Safe to move to another thread; may outlive the
 /// handler, the subscription and the bus.
 class TRUNKLINE_EXPORT delivery {
 public:
@@ -150,6 +154,11 @@ public:
     /// True when the handler moved the delivery out.
     bool moved_out() const noexcept { return !event_; }
 
+    /// For adaptors: the handler failed. A nack where a failed handler is one.
+    void reject() && noexcept {
+        auto* end = std::exchange(settler_, nullptr);
+        if (end != nullptr && heard()) end->reject(event_, token(), held());
+    }
     /// For adaptors that run a handler's work later: the call lasts as long as the result lives.
     asynchronous_call begin_call() const noexcept { return asynchronous_call{settler_}; }
     /// For adaptors that run a handler's work later: notes its exception.
@@ -177,7 +186,7 @@ private:
     void let_go() noexcept {
         auto* end = std::exchange(settler_, nullptr);
         if (std::uncaught_exceptions() > 0)
-            end->nack(event_, token(), held());
+            end->reject(event_, token(), held());
         else
             end->drop(event_, token(), held());
     }

@@ -28,7 +28,7 @@ boost::asio::awaitable<void> run_delivery(
     if (failure == nullptr) co_return;
     const bool here = !d.moved_out();
     call.report_failure(here ? d.event() : event{}, failure);
-    if (here && d.unsettled()) std::move(d).nack();
+    if (here && d.unsettled()) std::move(d).reject();
 }
 
 template <class F>
@@ -48,7 +48,7 @@ struct coroutine_handler : asynchronous_handler_tag {
 
 /// Makes a handler out of a coroutine function `awaitable<void>(delivery&)` that runs on
 /// `executor`. Coroutines of one subscription start in order and run side by side, at most
-/// `subscribe_options::in_flight` of them; one that ends with an exception nacks, one that returns
+/// `subscribe_options::in_flight` of them; one that ends with an exception rejects, one that returns
 /// without settling leaves the event pending. Inside a batch each is awaited before the next.
 template <class F>
 handler on_executor(boost::asio::any_io_executor executor, F f) {

@@ -14,7 +14,7 @@
 
 TRUNKLINE_NAMESPACE_BEGIN
 
-/// How one publish travels. Both default to off.
+/// How one publish travels. All default to off.
 class publish_options {
 public:
     publish_options() noexcept {}
@@ -33,9 +33,19 @@ public:
     }
     bool keep_identity() const noexcept { return keep_identity_; }
 
+    /// Complete only when every Trunkline member that the event went to has it, and send it again,
+    /// under the same id, when the broker is replaced before that. Where publishing already means
+    /// as much (in process, or where a server stores the event) it changes nothing.
+    publish_options& confirmed(bool on = true) noexcept {
+        confirmed_ = on;
+        return *this;
+    }
+    bool confirmed() const noexcept { return confirmed_; }
+
 private:
     bool local_only_ = false;
     bool keep_identity_ = false;
+    bool confirmed_ = false;
 };
 
 /// Where a new durable group begins. Ignored where the backend keeps no backlog.
@@ -158,6 +168,10 @@ public:
         batch_ = std::move(how);
         return *this;
     }
+    subscribe_options& no_batch() noexcept {
+        batch_.reset();
+        return *this;
+    }
     const std::optional<batch_options>& batch() const noexcept { return batch_; }
 
     /// Deliveries that may be unsettled outside the handler call at once; at least 1.
@@ -187,6 +201,15 @@ public:
     }
     queue_policy on_full() const noexcept { return on_full_; }
 
+    /// Whether a handler that fails without settling refuses the event like a nack. Default: the
+    /// backend's own rule (in process: in a group, yes; on the Unix socket: no, as its other
+    /// members do).
+    subscribe_options& rejection_is_nack(bool on) noexcept {
+        rejection_is_nack_ = on;
+        return *this;
+    }
+    std::optional<bool> rejection_is_nack() const noexcept { return rejection_is_nack_; }
+
     /// For replay: called once when the asked offset is older than retention; delivery then starts
     /// at the oldest. Without it `ready()` completes with `offset_gone` and nothing arrives.
     subscribe_options& on_gap(gap_handler f) {
@@ -203,6 +226,7 @@ private:
     std::size_t queue_limit_ = 2048;
     std::size_t queue_bytes_ = std::size_t{64} << 20;
     queue_policy on_full_ = queue_policy::wait;
+    std::optional<bool> rejection_is_nack_;
     gap_handler on_gap_;
 };
 

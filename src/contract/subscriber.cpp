@@ -55,7 +55,8 @@ subscriber::subscriber(
     handler h,
     const subscribe_options& options,
     mode how,
-    bool settles
+    bool settles,
+    bool rejection_is_nack
 )
     : context_(std::move(context)),
       handler_(std::move(h)),
@@ -63,6 +64,7 @@ subscriber::subscriber(
       options_(options),
       mode_(options.batch() ? mode::queued : how),
       settles_(settles),
+      rejection_is_nack_(options.rejection_is_nack().value_or(rejection_is_nack)),
       place_limit_(options.batch() && asynchronous_ ? 1 : options.in_flight()) {
     if (options.batch()) batch_.emplace(*options.batch());
 }
@@ -205,7 +207,10 @@ bool subscriber::run(const event& e, std::uint64_t token) noexcept {
             failed = true;
         }
         if (!d.moved_out()) {
-            if (failed && d.unsettled()) std::move(d).nack();
+            if (failed && d.unsettled())
+                std::move(d).reject();
+            else if (settles_ && d.unsettled())
+                on_drop(e, token);
             d.release();  // NOLINT(bugprone-use-after-move): settling does not move
         }
     }
@@ -471,7 +476,15 @@ void subscriber::nack(const event& e, std::uint64_t token, bool held) noexcept {
     if (held) release_one(held_);
 }
 
-void subscriber::drop(const event&, std::uint64_t, bool held) noexcept {
+void subscriber::reject(const event& e, std::uint64_t token, bool held) noexcept {
+    if (rejection_is_nack_)
+        nack(e, token, held);
+    else
+        drop(e, token, held);
+}
+
+void subscriber::drop(const event& e, std::uint64_t token, bool held) noexcept {
+    on_drop(e, token);
     if (held) release_one(held_);
 }
 

@@ -45,7 +45,8 @@ public:
         handler h,
         const subscribe_options& options,
         mode how,
-        bool settles
+        bool settles,
+        bool rejection_is_nack
     );
     ~subscriber() override;
 
@@ -98,6 +99,7 @@ public:
     void hold() noexcept override;
     void ack(const event& e, std::uint64_t token, bool held) noexcept override;
     void nack(const event& e, std::uint64_t token, bool held) noexcept override;
+    void reject(const event& e, std::uint64_t token, bool held) noexcept override;
     void drop(const event& e, std::uint64_t token, bool held) noexcept override;
     void extend(const event& e, std::uint64_t token, completion done) noexcept override;
     void report_failure(const event& e, std::exception_ptr failure) noexcept override;
@@ -108,6 +110,8 @@ protected:
     /// How a delivery ended, for the backend.
     virtual void on_ack(const event&, std::uint64_t) noexcept {}
     virtual void on_nack(const event&, std::uint64_t) noexcept {}
+    /// Neither: let go unsettled, or failed where that is no nack.
+    virtual void on_drop(const event&, std::uint64_t) noexcept {}
     virtual void on_stop() noexcept {}
     /// Events that were queued here and never started; the subscription has ended.
     virtual void give_back(std::vector<queued_event>) noexcept {}
@@ -166,6 +170,7 @@ private:
     const subscribe_options options_;
     const mode mode_;
     const bool settles_;               // ack and nack mean something to the backend
+    const bool rejection_is_nack_;
     const std::uint32_t place_limit_;  // inside a batch each call is awaited before the next
     std::size_t registry_position_ = 0;
     bool enrolled_ = false;

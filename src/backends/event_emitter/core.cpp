@@ -24,6 +24,17 @@ constexpr auto crowded_pause = std::chrono::milliseconds{1};
 
 }  // namespace
 
+std::shared_ptr<core> core::make(const event_emitter_options& options) {
+    auto made = std::make_shared<core>(options);
+    made->rounds_ = std::make_shared<flush_rounds>(
+        made->context_,
+        [self = std::weak_ptr(made)](const std::shared_ptr<void>& barrier) {
+            if (const auto bus = self.lock()) bus->mark_everything(barrier);
+        }
+    );
+    return made;
+}
+
 core::core(const event_emitter_options& options)
     : options_(options),
       context_(std::make_shared<bus_context>(
@@ -296,9 +307,8 @@ void core::leave_now(topic& t, const std::shared_ptr<member>& who) {
         break;
     }
     // Until a drain task has given back what it found, flush must not think that all is handled.
-    redeliveries_.fetch_add(1);
-    auto rest =
-        who->take_leftovers(when_released([self = shared_from_this()] { self->handed_on(); }));
+    rounds_->taken_out();
+    auto rest = who->take_leftovers(when_released([rounds = rounds_] { rounds->handed_on(); }));
     if (rest.empty() || !who->group_name()) return;
     // Not here: this may be the stack of stop(), which runs nobody's handler.
     const std::lock_guard lock(t.home.mutex);
@@ -341,15 +351,14 @@ void core::redeliver(std::shared_ptr<member> from, const event& e) noexcept {
         return;
     }
     // Counted before anything else: flush must not see a moment in which the event is nowhere.
-    redeliveries_.fetch_add(1);
-    nacks_.fetch_add(1);
+    rounds_->sent_on_its_way();
     context_->redelivered.fetch_add(1, std::memory_order_relaxed);
     boost::asio::post(
         context_->executor(),
         [self = shared_from_this(),
          from = std::move(from),
          again = e.with_attempt(e.delivery_attempt() + 1)]() mutable {
-            auto counted = when_released([self] { self->handed_on(); });
+            auto counted = when_released([rounds = self->rounds_] { rounds->handed_on(); });
             if (self->life_.load() != from->life()) return;  // closed meanwhile
             const auto name = from->topic_name();
             std::vector<queued_event> one;
@@ -363,7 +372,7 @@ void core::redeliver(std::shared_ptr<member> from, const event& e) noexcept {
 
 void core::give_back(std::shared_ptr<member> from, std::vector<queued_event> events) noexcept {
     const auto name = from->topic_name();
-    nacks_.fetch_add(1);
+    rounds_->moved();
     enqueue(name, regroup_operation{std::move(from), std::move(events), nullptr});
 }
 
@@ -380,28 +389,10 @@ void core::mark(topic& t, const std::shared_ptr<void>& barrier) {
 }
 
 void core::flush(completion done) {
-    flush_round(std::move(done));
+    rounds_->start(std::move(done));
 }
 
-// Marks every turn and every queue and looks again as long as redeliveries were on their way: one
-// that slipped between a mark and the count would otherwise be missed.
-void core::flush_round(completion done) {
-    const auto nacks = nacks_.load();
-    const bool were_pending = redeliveries_.load() != 0;
-    auto barrier = when_released([self = shared_from_this(),
-                                  done = std::make_shared<completion>(std::move(done)),
-                                  nacks,
-                                  were_pending] {
-        if (!were_pending && self->redeliveries_.load() == 0 && self->nacks_.load() == nacks) {
-            (*done)({});
-            return;
-        }
-        const std::lock_guard lock(self->flush_mutex_);
-        if (self->redeliveries_.load() != 0)
-            self->flush_waiters_.push_back(std::move(*done));
-        else
-            self->flush_again(std::move(*done));
-    });
+void core::mark_everything(const std::shared_ptr<void>& barrier) {
     for (auto& part : shards_) {
         std::vector<std::string> names;
         {
@@ -410,22 +401,6 @@ void core::flush_round(completion done) {
         }
         for (const auto& name : names) enqueue(name, mark_operation{barrier});
     }
-}
-
-void core::flush_again(completion done) {
-    boost::asio::post(
-        context_->executor(),
-        [self = shared_from_this(), done = std::make_shared<completion>(std::move(done))] {
-            self->flush_round(std::move(*done));
-        }
-    );
-}
-
-// Events that were on their way are in a turn or a queue again.
-void core::handed_on() {
-    if (redeliveries_.fetch_sub(1) != 1) return;
-    const std::lock_guard lock(flush_mutex_);
-    for (auto& done : std::exchange(flush_waiters_, {})) flush_again(std::move(done));
 }
 
 void core::close(completion done) {

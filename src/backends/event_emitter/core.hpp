@@ -2,6 +2,7 @@
 
 #include "backends/event_emitter/topic.hpp"
 #include "contract/bus_context.hpp"
+#include "contract/flush_rounds.hpp"
 
 #include <trunkline/event_emitter_pubsub.hpp>
 
@@ -19,6 +20,8 @@ namespace event_emitter {
 
 class core : public std::enable_shared_from_this<core> {
 public:
+    static std::shared_ptr<core> make(const event_emitter_options& options);
+    /// For `make`.
     explicit core(const event_emitter_options& options);
 
     bool publish(
@@ -73,20 +76,15 @@ private:
     void leave_now(topic& t, const std::shared_ptr<member>& who);
     void regroup(topic& t, regroup_operation& op);
     void mark(topic& t, const std::shared_ptr<void>& barrier);
-    void flush_round(completion done);
-    void flush_again(completion done);
-    void handed_on();
+    void mark_everything(const std::shared_ptr<void>& barrier);
 
     const event_emitter_options options_;
     const std::shared_ptr<bus_context> context_;
     mutable std::array<shard, 16> shards_;
     std::mutex leases_mutex_;
     std::unique_ptr<memory_lease_provider> leases_;
-    std::atomic<std::uint64_t> nacks_{0};        // ever; flush repeats while it moves
-    std::atomic<std::int64_t> redeliveries_{0};  // scheduled and not handed on yet
-    std::mutex flush_mutex_;
-    std::vector<completion> flush_waiters_;  // until nothing is on its way
-    std::atomic<std::uint32_t> life_{0};     // raised by close: older redeliveries are void
+    std::shared_ptr<flush_rounds> rounds_;
+    std::atomic<std::uint32_t> life_{0};  // raised by close: older redeliveries are void
 };
 
 }  // namespace event_emitter

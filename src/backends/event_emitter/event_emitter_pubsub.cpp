@@ -9,7 +9,7 @@ TRUNKLINE_NAMESPACE_BEGIN
 event_emitter_pubsub::event_emitter_pubsub(event_emitter_options options) {
     if (options.pending_limit() == 0)
         throw std::invalid_argument("event_emitter_pubsub: pending_limit is 0");
-    core_ = std::make_shared<event_emitter::core>(options);
+    core_ = event_emitter::core::make(options);
 }
 
 event_emitter_pubsub::~event_emitter_pubsub() {

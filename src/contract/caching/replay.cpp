@@ -375,7 +375,7 @@ bool replay::call(delivery& d, bool replayed) noexcept {
         good = false;
     }
     if (failed_live)
-        std::move(d).nack();
+        std::move(d).reject();
     else if (replayed && !d.moved_out())
         d.release();
     running_.store(false);

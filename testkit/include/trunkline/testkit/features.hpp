@@ -15,6 +15,9 @@ struct pubsub_features {
     bool cross_instance = false;
     /// Group members take turns in the order of subscription. Off: each event once, by any member.
     bool strict_round_robin = true;
+    /// A member that joins has its turn as if it had been there before. Off: when the first member
+    /// has had a turn alone, it has the next one too.
+    bool joins_in_turn = true;
     /// A nack in a group brings the event again. Off: one delivery.
     bool redelivers_to_group = true;
     /// A nack without a group brings the event again. Off: nothing changes.

@@ -1,0 +1,741 @@
+#include "backends/unix_socket/broker.hpp"
+
+#include "base/random.hpp"
+#include "wire/json_parser.hpp"
+
+#include <trunkline/json_text.hpp>
+#include <trunkline/wall_time.hpp>
+
+#include <boost/system/system_error.hpp>
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <utility>
+
+TRUNKLINE_NAMESPACE_BEGIN
+namespace unix_socket {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// How long a new broker waits for the members of the last one before it routes.
+constexpr milliseconds hold_max{200};
+// A client over the soft limit that reads less than this in this time is not waited for.
+constexpr milliseconds stall_time{100};
+constexpr std::size_t stall_bytes = std::size_t{256} << 10;
+constexpr std::size_t soft_max = std::size_t{1} << 20;
+// Memberships of one client.
+constexpr std::size_t memberships_max = 65'536;
+// Group events that one client has and did not settle.
+constexpr std::size_t group_deliveries_max = 65'536;
+constexpr std::size_t extension_depth_max = 8;
+
+std::int64_t now_ms() {
+    return std::chrono::duration_cast<milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch()
+    )
+        .count();
+}
+
+}  // namespace
+
+broker::broker(core& bus, socket_path::listener&& made)
+    : bus_(bus), listener_(bus.io(), made.fd.release()), file_(made.file) {
+    // The last broker is gone for certain; the other members of its bus are expected here.
+    expected_ = std::exchange(bus_.roster, {});
+    if (expected_.empty()) return;
+    holding_ = true;
+    hold_until_ = steady::now() + hold_max;
+}
+
+broker::~broker() = default;
+
+void broker::start() {
+    listener_.async_wait(
+        boost::asio::posix::stream_descriptor::wait_read,
+        [self = bus_.weak_from_this(), this](error_code ec) {
+            const auto bus = self.lock();
+            if (ec || bus == nullptr) return;
+            const core::section held(*bus);
+            if (bus->broker_.get() != this) return;
+            accept();
+        }
+    );
+}
+
+void broker::accept() {
+    for (;;) {
+        unique_fd fd(::accept4(
+            listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK
+        ));
+        if (!fd) {
+            if (errno == EINTR || errno == ECONNABORTED) continue;
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                bus_.log(
+                    log_level::error,
+                    "cannot accept a connection",
+                    {{"error", error_code(errno, boost::system::system_category()).message()}}
+                );
+                accept_paused_ = true;  // goes on with the next look at the clock
+                return;
+            }
+            break;
+        }
+        accepted(std::move(fd));
+    }
+    start();
+}
+
+void broker::accepted(unique_fd fd) {
+    if (!bus_.may_connect(fd.get())) {
+        ++bus_.numbers.peers_refused;
+        const auto who = credentials_of(fd.get());
+        bus_.log(
+            log_level::warn,
+            "a process of another user was refused",
+            {{"user", who ? std::to_string(who->user) : "unknown"}}
+        );
+        return;
+    }
+    const auto id = ++last_peer_;
+    auto& p = peers_[id];
+    p.c = std::make_shared<connection>(
+        bus_.io(), std::move(fd), id, bus_.options().max_inbound_frame_bytes()
+    );
+    bus_.watch(*p.c);
+}
+
+broker::peer* broker::find(peer_id who) {
+    const auto at = peers_.find(who);
+    return at != peers_.end() ? &at->second : nullptr;
+}
+
+void broker::join_own(std::string_view topic, std::string_view group) {
+    table_.join(own_process, topic, group);
+}
+
+void broker::leave_own(std::string_view topic, std::string_view group) {
+    table_.leave(own_process, topic, group);
+}
+
+std::size_t broker::queued_bytes() const {
+    std::size_t sum = 0;
+    for (const auto& [id, p] : peers_) sum += p.c->out.queued();
+    return sum;
+}
+
+// --- frames of clients ---------------------------------------------------------------------------
+
+void broker::handle(
+    connection& from, const frame& f, std::string_view line, std::shared_ptr<void>& room
+) {
+    auto* p = find(from.who());
+    if (p == nullptr) return;
+    const auto group = f.has_group ? std::optional(f.group) : std::nullopt;
+    const auto answer = [&](std::string_view type) {
+        frame_ = R"({"type":")";
+        frame_.append(type).append(R"(","topic":)").append(f.topic);
+        if (group) frame_.append(R"(,"group":)").append(*group);
+        frame_.append("}\n");
+        send_limited(*p, frame_);
+    };
+    switch (f.kind) {
+        case frame_kind::subscribe:
+            if (p->memberships >= memberships_max) {
+                bus_.log(log_level::warn, "a client has too many subscriptions; one is ignored");
+                return;
+            }
+            if (table_.join(from.who(), f.topic, group)) ++p->memberships;
+            answer("subscribed");
+            return;
+        case frame_kind::unsubscribe:
+            if (table_.leave(from.who(), f.topic, group)) --p->memberships;
+            answer("unsubscribed");
+            return;
+        case frame_kind::publish:
+            if (holding_) {
+                if (held_bytes_ + line.size() <= bus_.options().max_remote_client_queued_bytes()) {
+                    held_bytes_ += line.size();
+                    held_.push_back({from.who(), std::string(line)});
+                    return;
+                }
+                end_hold();
+                p = find(from.who());
+                if (p == nullptr) return;
+            }
+            publish_from(*p, f, room);
+            return;
+        case frame_kind::received:
+            while (!p->receipts.empty() && p->receipts.front().first <= f.number) {
+                auto r = std::move(p->receipts.front().second);
+                p->receipts.pop_front();
+                receipt_ended(r, false);
+            }
+            return;
+        case frame_kind::extension:
+            handle_extension(*p, line);
+            return;
+        case frame_kind::subscribed:
+        case frame_kind::unsubscribed:
+        case frame_kind::event:
+        case frame_kind::confirmed:
+        case frame_kind::unknown:
+            return;
+    }
+}
+
+void broker::handle_extension(peer& from, std::string_view line) {
+    boost::json::value parsed;
+    try {
+        parsed = wire::parse_json(line, extension_depth_max);
+    } catch (const boost::system::system_error&) {
+        ++bus_.numbers.frames_ignored;
+        return;
+    }
+    const auto& fields = parsed.as_object();
+    const auto& type = fields.at("type").as_string();
+    if (type == "trunkline.hello") {
+        const auto* member = fields.if_contains("member");
+        if (member == nullptr || !member->is_string() || !from.member.empty()) return;
+        from.member = member->get_string();
+        members_changed_ = true;
+        frame_ = R"({"type":"trunkline.welcome","version":1,"members":[)";
+        append_json_string(frame_, bus_.member_id());
+        frame_.append("]}\n");
+        send_limited(from, frame_);
+    } else if (type == "trunkline.ready") {
+        from.ready = true;
+        std::erase(expected_, from.member);
+        if (holding_ && expected_.empty()) end_hold();
+    } else if (type == "trunkline.settled" || type == "trunkline.returned") {
+        const auto* numbers = fields.if_contains("numbers");
+        if (numbers == nullptr || !numbers->is_array()) return;
+        for (const auto& n : numbers->get_array()) {
+            if (n.is_int64() && n.get_int64() > 0)
+                settle(from, static_cast<std::uint64_t>(n.get_int64()), type == "trunkline.returned");
+        }
+    }
+}
+
+void broker::announce_members() {
+    frame_ = R"({"type":"trunkline.members","members":[)";
+    append_json_string(frame_, bus_.member_id());
+    for (const auto& [id, p] : peers_) {
+        if (p.member.empty()) continue;
+        frame_.push_back(',');
+        append_json_string(frame_, p.member);
+    }
+    frame_.append("]}\n");
+    const auto text = std::exchange(frame_, {});
+    for (auto& [id, p] : peers_) {
+        if (!p.member.empty()) send_limited(p, text);
+    }
+}
+
+// --- routing -------------------------------------------------------------------------------------
+
+void broker::publish_from(peer& from, const frame& f, std::shared_ptr<void>& room) {
+    auto id = std::string(f.id);
+    if (id.empty()) id = event_id::random().text();
+    std::int64_t created = now_ms();
+    if (!f.created_at.empty()) {
+        std::int64_t given = 0;
+        const auto* end = f.created_at.data() + f.created_at.size();
+        const auto got = std::from_chars(f.created_at.data(), end, given);
+        if (got.ec == std::errc{} && got.ptr == end) created = given;
+    }
+    std::optional<event> decoded;
+    const auto local = [&]() -> const event* {
+        auto text = f.event;
+        const auto quoted = "\"" + id + "\"";
+        text.id = quoted;
+        text.created_at = {};
+        text.delivery_attempt = {};
+        decoded = read_event(text, created);
+        return decoded ? &*decoded : nullptr;
+    };
+    const auto body = [&](std::string& out) {
+        out.push_back('{');
+        for (std::size_t i = 0; i < f.event.kept_count; ++i)
+            out.append(f.event.kept[i]).push_back(',');
+        append_stamp(out, id, created);
+        out.push_back('}');
+    };
+    traffic what{f.topic, f.resent, nullptr};
+    ++bus_.published;
+    if (f.local_only) {
+        if (auto* t = bus_.local().find(f.topic)) {
+            if (const auto* e = local()) bus_.give_everyone(*t, *e, room);
+        }
+        if (table_.has(from.c->who(), f.topic, std::nullopt)) {
+            body_.clear();
+            body(body_);
+            shared_ = nullptr;
+            send_event(from, what, nullptr);
+        }
+        return;
+    }
+    if (f.number != 0) {
+        what.receipt = std::make_shared<confirmation>();
+        what.receipt->number = f.number;
+        what.receipt->publisher = from.c->who();
+        what.receipt->remaining = 1;  // until it is routed
+        from.publishes.push_back(what.receipt);
+    }
+    const auto publisher = from.c->who();
+    table_.route(f.topic, targets_);
+    route(what, local, body, room);
+    if (what.receipt != nullptr) receipt_ended(what.receipt, false);
+    // A publisher that outruns a target which is reading is read later.
+    if (congested_ == 0) return;
+    if (find(publisher) == nullptr) return;
+    for (const auto target : targets_.everyone) {
+        auto* p = find(target);
+        if (p != nullptr && p->congested && !p->stalled) p->wait_for_room.push_back(room);
+    }
+    for (const auto& g : targets_.groups) {
+        auto* p = find(g.member);
+        if (p != nullptr && p->congested && !p->stalled) p->wait_for_room.push_back(room);
+    }
+}
+
+bool broker::publish(outgoing& out, error_code& ec) {
+    if (holding_) {
+        held_own_.push_back(std::move(out));
+        return true;
+    }
+    table_.route(out.topic, targets_);
+    auto* t = bus_.local().find(out.topic);
+    const bool awaited = static_cast<bool>(out.done);
+    const bool must = out.resent || out.deadline != steady::time_point{};  // accepted before
+
+    // Own queues first: an event is refused whole or taken whole.
+    auto worst = subscriber::admission::yes;
+    if (t != nullptr) {
+        for (const auto& m : t->everyone) worst = std::max(worst, m->admit(out.e, awaited, out.origin));
+        for (auto& g : t->groups) {
+            const bool picked = std::any_of(
+                targets_.groups.begin(), targets_.groups.end(), [&](const auto& pick) {
+                    return pick.member == own_process && pick.group == g.name;
+                }
+            );
+            if (picked)
+                worst = std::max(
+                    worst, g.members[g.cursor % g.members.size()]->admit(out.e, awaited, out.origin)
+                );
+        }
+    }
+    std::vector<peer*> slow;
+    if (congested_ != 0) {
+        const auto look = [&](peer_id who) {
+            auto* p = find(who);
+            if (p != nullptr && p->congested && !p->stalled) slow.push_back(p);
+        };
+        for (const auto who : targets_.everyone) look(who);
+        for (const auto& g : targets_.groups) look(g.member);
+    }
+    if (!must) {
+        if (worst == subscriber::admission::would_deadlock) {
+            ec = errc::would_deadlock;
+            return false;
+        }
+        if (worst == subscriber::admission::full || (!slow.empty() && !awaited)) {
+            ec = errc::queue_full;
+            return false;
+        }
+    }
+    std::shared_ptr<void> room;
+    if (awaited && !out.confirmed &&
+        (worst == subscriber::admission::after_room || !slow.empty())) {
+        room = when_released([context = bus_.context_,
+                              done = std::make_shared<completion>(std::move(out.done))] {
+            boost::asio::post(context->executor(), [done] { (*done)({}); });
+        });
+        for (auto* p : slow) p->wait_for_room.push_back(room);
+    }
+
+    traffic what{out.topic, out.resent, nullptr};
+    if (out.confirmed) {
+        what.receipt = std::make_shared<confirmation>();
+        what.receipt->number = out.number;
+        what.receipt->remaining = 1;
+        own_publishes_.push_back(what.receipt);
+    }
+    const auto local = [&]() -> const event* { return &out.e; };
+    const auto body = [&](std::string& to) {
+        to.push_back('{');
+        append_event_members(to, out.e);
+        to.push_back(',');
+        append_stamp(to, out.e.id().text(), out.e.created_at().time_since_epoch().count());
+        to.push_back('}');
+    };
+    try {
+        route(what, local, body, room);
+    } catch (const boost::system::system_error& problem) {
+        ec = problem.code();
+        return false;
+    }
+    if (t == nullptr && targets_.none()) ++bus_.unheard;
+    if (!out.confirmed) return true;
+    bus_.await_confirmation(std::move(out));
+    receipt_ended(what.receipt, false);
+    return true;
+}
+
+// To `targets_`.
+template <class Local, class Body>
+void broker::route(
+    const traffic& what, Local&& local, Body&& body, const std::shared_ptr<void>& room
+) {
+    auto* t = bus_.local().find(what.topic);
+    const bool remote = !targets_.everyone.empty() ||
+                        std::any_of(
+                            targets_.groups.begin(), targets_.groups.end(),
+                            [](const auto& g) { return g.member != own_process; }
+                        );
+    body_.clear();
+    shared_ = nullptr;
+    if (remote) {
+        body_.append(R"({"type":"event","topic":)").append(what.topic).append(R"(,"event":)");
+        body(body_);
+        if (body_.size() >= outbox::shared_min) shared_ = std::make_shared<std::string>(body_);
+    }
+    if (t != nullptr) {
+        const event* e = nullptr;
+        bool read = false;
+        const auto get = [&]() -> const event* {
+            if (!std::exchange(read, true)) e = local();
+            return e;
+        };
+        if (!t->everyone.empty() && get() != nullptr && !bus_.came_before(*e, {}, what.resent))
+            bus_.give_everyone(*t, *e, room);
+        for (const auto& g : targets_.groups) {
+            if (g.member != own_process || get() == nullptr) continue;
+            if (!bus_.came_before(*e, g.group, what.resent))
+                bus_.give_group(*t, g.group, *e, 0, room);
+        }
+    }
+    if (!remote) return;
+    for (const auto who : targets_.everyone) {
+        if (auto* p = find(who)) send_event(*p, what, nullptr);
+    }
+    for (const auto& g : targets_.groups) {
+        if (g.member == own_process) continue;
+        const std::string group(g.group);
+        if (auto* p = find(g.member)) send_event(*p, what, &group);
+    }
+}
+
+void broker::append_tail(const traffic& what, const std::string* group) {
+    if (group != nullptr) tail_.append(R"(,"group":)").append(*group);
+    if (what.receipt != nullptr) tail_.append(R"(,"confirm":1)");
+    if (what.resent) tail_.append(R"(,"resent":true)");
+    tail_.append("}\n");
+}
+
+void broker::send_event(peer& to, const traffic& what, const std::string* group) {
+    tail_.clear();
+    append_tail(what, group);
+    const auto limit = bus_.options().max_remote_client_queued_bytes();
+    if (to.c->out.queued() + body_.size() + tail_.size() > limit) {
+        drop(to, "its queue is over the limit");
+        return;
+    }
+    if (shared_ != nullptr)
+        bus_.send(*to.c, shared_);
+    else
+        bus_.send(*to.c, body_);
+    bus_.send(*to.c, tail_);
+    note_congestion(to);
+    if (to.member.empty()) return;
+    ++to.events_sent;
+    if (what.receipt != nullptr) {
+        ++what.receipt->remaining;
+        to.receipts.emplace_back(to.events_sent, what.receipt);
+    }
+    if (group == nullptr) return;
+    if (shared_ == nullptr) shared_ = std::make_shared<std::string>(body_);
+    to.group_deliveries.push_back({std::string(what.topic), *group, shared_});
+    to.group_bytes += body_.size();
+    while (to.group_deliveries.size() > group_deliveries_max || to.group_bytes > limit) {
+        to.group_bytes -= to.group_deliveries.front().body->size();
+        to.group_deliveries.pop_front();
+        ++to.group_first;
+    }
+}
+
+bool broker::send_limited(peer& to, std::string_view text) {
+    if (to.c->out.queued() + text.size() > bus_.options().max_remote_client_queued_bytes()) {
+        drop(to, "its queue is over the limit");
+        return false;
+    }
+    bus_.send(*to.c, text);
+    return true;
+}
+
+// --- slow and lost clients -----------------------------------------------------------------------
+
+void broker::note_congestion(peer& p) {
+    const auto soft = std::min(soft_max, bus_.options().max_remote_client_queued_bytes() / 4);
+    if (p.congested || p.c->out.queued() <= soft) return;
+    p.congested = true;
+    p.stalled = false;
+    p.mark_written = p.c->out.written();
+    p.mark_time = steady::now();
+    if (++congested_ == 1) bus_.arm_tick();
+}
+
+void broker::relieve(peer& p) {
+    for (auto& r : std::exchange(p.wait_for_room, {})) bus_.released_.push_back(std::move(r));
+}
+
+void broker::written(connection& to) {
+    auto* p = find(to.who());
+    if (p == nullptr) return;
+    while (!p->barriers.empty() && p->barriers.front().first <= to.out.written()) {
+        bus_.released_.push_back(std::move(p->barriers.front().second));
+        p->barriers.pop_front();
+    }
+    const auto soft = std::min(soft_max, bus_.options().max_remote_client_queued_bytes() / 4);
+    if (!p->congested || to.out.queued() > soft / 2) return;
+    p->congested = false;
+    --congested_;
+    relieve(*p);
+}
+
+void broker::tick(steady::time_point now) {
+    if (std::exchange(accept_paused_, false)) start();
+    if (holding_ && now >= hold_until_) end_hold();
+    if (congested_ == 0) return;
+    for (auto& [id, p] : peers_) {
+        if (!p.congested || now - p.mark_time < stall_time) continue;
+        const auto enough =
+            std::min(stall_bytes, bus_.options().max_remote_client_queued_bytes() / 64);
+        p.stalled = p.c->out.written() - p.mark_written < enough;
+        p.mark_written = p.c->out.written();
+        p.mark_time = now;
+        if (p.stalled) relieve(p);
+    }
+}
+
+void broker::drop(peer& p, std::string_view why) {
+    if (!p.c->open()) return;
+    ++bus_.numbers.clients_dropped;
+    bus_.log(
+        log_level::warn,
+        "a client was disconnected",
+        {{"why", std::string(why)}, {"queued", std::to_string(p.c->out.queued())}}
+    );
+    settle_receipts(p, true);
+    p.c->out.clear();
+    p.c->close();
+    bus_.lose_soon(*p.c);
+}
+
+void broker::lost(const std::shared_ptr<connection>& c) {
+    const auto at = peers_.find(c->who());
+    if (at == peers_.end() || at->second.c != c) return;
+    auto p = std::move(at->second);
+    peers_.erase(at);
+    c->close();
+    if (p.congested) --congested_;
+    relieve(p);
+    for (auto& b : p.barriers) bus_.released_.push_back(std::move(b.second));
+    table_.drop(c->who());
+    // Whoever left is no target any more.
+    settle_receipts(p, false);
+    for (const auto& d : p.group_deliveries) {
+        if (!d.settled) reroute(d, c->who());
+    }
+    if (!p.member.empty()) {
+        members_changed_ = true;
+        std::erase(expected_, p.member);
+    }
+    bus_.released_.push_back(c);
+}
+
+// --- confirmations -------------------------------------------------------------------------------
+
+void broker::settle_receipts(peer& p, bool failed) {
+    for (auto& [ordinal, r] : std::exchange(p.receipts, {})) receipt_ended(r, failed);
+}
+
+void broker::receipt_ended(const std::shared_ptr<confirmation>& r, bool failed) {
+    r->failed = r->failed || failed;
+    if (--r->remaining == 0) progress(r->publisher);
+}
+
+std::deque<std::shared_ptr<broker::confirmation>>* broker::publishes_of(peer_id publisher) {
+    if (publisher == own_process) return &own_publishes_;
+    auto* p = find(publisher);
+    return p != nullptr ? &p->publishes : nullptr;
+}
+
+void broker::progress(peer_id publisher) {
+    auto* publishes = publishes_of(publisher);
+    if (publishes == nullptr) return;
+    while (!publishes->empty() && publishes->front()->remaining == 0) {
+        const auto r = std::move(publishes->front());
+        publishes->pop_front();
+        if (publisher == own_process) {
+            bus_.confirmed(r->number, r->failed ? error_code(errc::broker_lost) : error_code());
+            continue;
+        }
+        auto& p = *find(publisher);
+        if (r->failed) {
+            // What came before it is confirmed first, then this one is not.
+            if (p.owed_confirmation != 0)
+                send_limited(
+                    p,
+                    R"({"type":"trunkline.confirmed","number":)" +
+                        std::to_string(std::exchange(p.owed_confirmation, 0)) + "}\n"
+                );
+            send_limited(
+                p,
+                R"({"type":"trunkline.unconfirmed","number":)" + std::to_string(r->number) + "}\n"
+            );
+            continue;
+        }
+        if (p.owed_confirmation == 0) owes_confirmation_.push_back(publisher);
+        p.owed_confirmation = r->number;
+    }
+}
+
+void broker::end_turn() {
+    for (const auto who : std::exchange(owes_confirmation_, {})) {
+        auto* p = find(who);
+        if (p == nullptr || p->owed_confirmation == 0) continue;
+        frame_ = R"({"type":"trunkline.confirmed","number":)" +
+                 std::to_string(std::exchange(p->owed_confirmation, 0)) + "}\n";
+        send_limited(*p, frame_);
+    }
+    if (std::exchange(members_changed_, false)) announce_members();
+}
+
+// --- group events that were not finished ---------------------------------------------------------
+
+void broker::settle(peer& p, std::uint64_t ordinal, bool returned) {
+    if (ordinal < p.group_first) return;
+    const auto at = ordinal - p.group_first;
+    if (at >= p.group_deliveries.size()) return;
+    auto& d = p.group_deliveries[at];
+    if (std::exchange(d.settled, true)) return;
+    if (returned) {
+        const auto copy = d;
+        reroute(copy, p.c->who());
+    }
+    while (!p.group_deliveries.empty() && p.group_deliveries.front().settled) {
+        p.group_bytes -= p.group_deliveries.front().body->size();
+        p.group_deliveries.pop_front();
+        ++p.group_first;
+    }
+}
+
+void broker::reroute(const group_delivery& d, peer_id except) {
+    const auto who = table_.pick(d.topic, d.group, except);
+    if (!who) {
+        bus_.context().dropped.fetch_add(1, std::memory_order_relaxed);
+        bus_.log(
+            log_level::warn,
+            "event dropped, its group has no member left",
+            {{"topic", d.topic}, {"group", d.group}}
+        );
+        return;
+    }
+    ++bus_.numbers.handed_on;
+    const traffic what{d.topic, false, nullptr};
+    if (*who != own_process) {
+        auto* p = find(*who);
+        if (p == nullptr) return;
+        body_ = *d.body;
+        shared_ = d.body;
+        send_event(*p, what, &d.group);
+        return;
+    }
+    frame_scanner scanner;
+    const auto* f = scanner.scan(*d.body + "}");
+    auto* t = bus_.local().find(d.topic);
+    if (f == nullptr || t == nullptr) return;
+    if (const auto e = read_event(f->event, now_ms())) bus_.give_group(*t, d.group, *e, 0, nullptr);
+}
+
+bool broker::hand_on(
+    std::string_view topic, std::string_view group, const event& e, peer_id except
+) {
+    const auto who = table_.pick(topic, group, except);
+    auto* p = who ? find(*who) : nullptr;
+    if (p == nullptr) return false;
+    ++bus_.numbers.handed_on;
+    const traffic what{topic, false, nullptr};
+    body_ = R"({"type":"event","topic":)";
+    body_.append(topic).append(R"(,"event":{)");
+    append_event_members(body_, e);
+    body_.push_back(',');
+    append_stamp(body_, e.id().text(), e.created_at().time_since_epoch().count());
+    body_.push_back('}');
+    shared_ = nullptr;
+    const std::string name(group);
+    send_event(*p, what, &name);
+    return true;
+}
+
+// --- taking over ---------------------------------------------------------------------------------
+
+void broker::end_hold() {
+    if (!std::exchange(holding_, false)) return;
+    expected_.clear();
+    held_bytes_ = 0;
+    // In the order of arrival of each publisher; own ones first.
+    for (auto& out : std::exchange(held_own_, {})) {
+        out.deadline = steady::now();
+        error_code ec;
+        publish(out, ec);
+        bus_.finish(std::move(out.done), ec);
+    }
+    frame_scanner scanner;
+    for (const auto& h : std::exchange(held_, {})) {
+        auto* p = find(h.from);
+        const auto* f = scanner.scan(h.line);
+        std::shared_ptr<void> nobody_waits;
+        if (p != nullptr && f != nullptr) publish_from(*p, *f, nobody_waits);
+    }
+    end_turn();
+}
+
+void broker::barrier(const std::shared_ptr<void>& released) {
+    for (auto& [id, p] : peers_) {
+        if (p.c->open() && !p.c->out.empty() && !p.stalled)
+            p.barriers.emplace_back(p.c->out.appended(), released);
+    }
+    for (auto& out : held_own_) out.barriers.push_back(released);
+}
+
+void broker::release_barriers() {
+    for (auto& [id, p] : peers_) {
+        for (auto& b : std::exchange(p.barriers, {})) bus_.released_.push_back(std::move(b.second));
+    }
+    for (auto& out : held_own_) {
+        for (auto& b : std::exchange(out.barriers, {})) bus_.released_.push_back(std::move(b));
+    }
+}
+
+void broker::step_down() {
+    error_code ignored;  // nothing can be done about a close that fails
+    listener_.close(ignored);
+    auto waiting = std::exchange(held_own_, {});
+    bus_.take_back(std::move(waiting));
+    for (auto& [id, p] : peers_) {
+        relieve(p);
+        p.c->close();
+        for (auto& b : p.barriers) bus_.released_.push_back(std::move(b.second));
+        bus_.released_.push_back(std::move(p.c));
+    }
+    peers_.clear();
+}
+
+}  // namespace unix_socket
+TRUNKLINE_NAMESPACE_END

@@ -1,0 +1,268 @@
+#include "backends/unix_socket/link.hpp"
+
+#include "wire/json_parser.hpp"
+
+#include <trunkline/json_text.hpp>
+
+#include <boost/system/system_error.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+TRUNKLINE_NAMESPACE_BEGIN
+namespace unix_socket {
+
+namespace {
+
+constexpr std::string_view undefined_text = R"({"__m_codec__":"Undefined"})";
+// A membership that nobody has: brokers answer its end too, after everything they sent before.
+constexpr std::string_view barrier_topic = R"("trunkline.barrier")";
+constexpr std::uint64_t ordinal_bits = 40;
+constexpr std::uint64_t ordinal_mask = (std::uint64_t{1} << ordinal_bits) - 1;
+constexpr std::uint64_t life_mask = (std::uint64_t{1} << 20) - 1;
+constexpr std::size_t extension_depth_max = 8;
+
+void append_membership(
+    std::string& out,
+    std::string_view type,
+    std::string_view topic,
+    std::optional<std::string_view> group
+) {
+    out.append(R"({"type":")").append(type).append(R"(","topic":)").append(topic);
+    out.append(R"(,"group":)").append(group.value_or(undefined_text)).append("}\n");
+}
+
+}  // namespace
+
+link::link(
+    core& bus, std::shared_ptr<connection> to, const file_identity& file, std::uint32_t life
+)
+    : bus_(bus), to_(std::move(to)), file_(file), life_(life & life_mask) {}
+
+void link::introduce() {
+    frame_ = R"({"type":"trunkline.hello","version":1,"member":")" + bus_.member_id() + "\"}\n";
+    bus_.send(*to_, frame_);
+    // Whoever answers this without having answered the greeting is no Trunkline broker.
+    barrier(nullptr);
+    bus_.announce_all();
+    bus_.send(*to_, std::string_view("{\"type\":\"trunkline.ready\"}\n"));
+}
+
+void link::subscribe(std::string_view topic, std::optional<std::string_view> group) {
+    frame_.clear();
+    append_membership(frame_, "subscribe", topic, group);
+    bus_.send(*to_, frame_);
+}
+
+void link::unsubscribe(std::string_view topic, std::optional<std::string_view> group) {
+    frame_.clear();
+    append_membership(frame_, "unsubscribe", topic, group);
+    bus_.send(*to_, frame_);
+}
+
+bool link::publish(outgoing& out, bool write_now, error_code& ec) {
+    frame_ = R"({"type":"publish","topic":)";
+    frame_.append(out.topic).append(R"(,"event":{)");
+    try {
+        append_event_members(frame_, out.e);
+    } catch (const boost::system::system_error& problem) {
+        ec = problem.code();
+        return false;
+    }
+    frame_.append(R"(},"localOnly":)").append(undefined_text);
+    frame_.append(R"(,"id":")").append(out.e.id().text()).push_back('"');
+    if (out.keep_time) {
+        frame_.append(R"(,"createdAt":)")
+            .append(std::to_string(out.e.created_at().time_since_epoch().count()));
+    }
+    if (out.confirmed) frame_.append(R"(,"confirm":)").append(std::to_string(out.number));
+    if (out.resent) frame_.append(R"(,"resent":true)");
+    frame_.append("}\n");
+    if (frame_.size() > bus_.options().max_inbound_frame_bytes()) {
+        ec = errc::payload_too_large;
+        return false;
+    }
+    const bool full = to_->out.queued() > 0 && to_->out.queued() + frame_.size() >
+                                                   bus_.options().max_remote_client_queued_bytes();
+    if (full && !out.resent) {
+        ec = errc::queue_full;
+        return false;
+    }
+    bus_.send(*to_, frame_);
+    if (write_now) bus_.flush_dirty();
+    const auto end = to_->out.appended();
+    const bool left = to_->open() && to_->out.written() >= end;
+    // Moved from, `out` has no completion any more: the answer comes later.
+    if (out.confirmed && broker_ != kind::reference)
+        bus_.await_confirmation(std::move(out));
+    else if (!left)
+        writing_.push_back({end, std::move(out)});
+    if (!left) bus_.flush_soon();
+    return true;
+}
+
+void link::written() {
+    const auto written = to_->out.written();
+    while (!writing_.empty() && writing_.front().end <= written) {
+        bus_.finish(std::move(writing_.front().out.done), {});
+        writing_.pop_front();
+    }
+}
+
+std::deque<outgoing> link::unwritten() {
+    std::deque<outgoing> rest;
+    for (auto& p : std::exchange(writing_, {})) rest.push_back(std::move(p.out));
+    return rest;
+}
+
+// --- what the broker sends -----------------------------------------------------------------------
+
+void link::handle(const frame& f, std::string_view line, const std::shared_ptr<void>& room) {
+    const auto group = f.has_group ? std::optional(f.group) : std::nullopt;
+    switch (f.kind) {
+        case frame_kind::event:
+            deliver(f, room);
+            break;
+        case frame_kind::subscribed:
+            bus_.announced(f.topic, group);
+            break;
+        case frame_kind::unsubscribed:
+            if (f.topic == barrier_topic) barrier_passed(f.group);
+            break;
+        case frame_kind::confirmed:
+            bus_.confirmed(f.number, {});
+            break;
+        case frame_kind::extension:
+            handle_extension(line);
+            break;
+        case frame_kind::subscribe:
+        case frame_kind::unsubscribe:
+        case frame_kind::publish:
+        case frame_kind::received:
+        case frame_kind::unknown:
+            break;
+    }
+}
+
+void link::deliver(const frame& f, const std::shared_ptr<void>& room) {
+    if (broker_ == kind::trunkline) {
+        ++events_received_;
+        owes_receipt_ = owes_receipt_ || f.number != 0;
+        if (f.has_group) ++group_events_received_;
+    }
+    const std::uint64_t token = f.has_group && broker_ == kind::trunkline
+                                    ? life_ << ordinal_bits | group_events_received_
+                                    : 0;
+    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::system_clock::now().time_since_epoch()
+    );
+    auto e = read_event(f.event, now.count());
+    if (!e || bus_.came_before(*e, f.group, f.resent)) {
+        bus_.settled(token);
+        return;
+    }
+    auto* t = bus_.local().find(f.topic);
+    if (!f.has_group) {
+        if (t != nullptr) bus_.give_everyone(*t, *e, room);
+        return;
+    }
+    if (t == nullptr || !bus_.give_group(*t, f.group, *e, token, room)) {
+        // The subscription ended while the event was on its way.
+        if (token != 0) report({token}, "trunkline.returned");
+    }
+}
+
+void link::report(std::vector<std::uint64_t>&& tokens, std::string_view type) {
+    frame_.clear();
+    for (const auto token : tokens) {
+        if (token >> ordinal_bits != life_) continue;  // of an earlier broker
+        frame_.append(frame_.empty() ? "" : ",").append(std::to_string(token & ordinal_mask));
+    }
+    if (frame_.empty() || broker_ != kind::trunkline) return;
+    bus_.send(*to_, std::string(R"({"type":")").append(type).append(R"(","numbers":[)") + frame_ + "]}\n");
+}
+
+void link::end_turn() {
+    if (!std::exchange(owes_receipt_, false)) return;
+    frame_ = R"({"type":"trunkline.received","number":)" + std::to_string(events_received_) + "}\n";
+    bus_.send(*to_, frame_);
+}
+
+void link::handle_extension(std::string_view line) {
+    boost::json::value parsed;
+    try {
+        parsed = wire::parse_json(line, extension_depth_max);
+    } catch (const boost::system::system_error&) {
+        ++bus_.numbers.frames_ignored;
+        return;
+    }
+    const auto& fields = parsed.as_object();
+    const auto text = [&](std::string_view name) -> std::string_view {
+        const auto* value = fields.if_contains(name);
+        return value != nullptr && value->is_string() ? std::string_view(value->get_string())
+                                                      : std::string_view();
+    };
+    const auto type = text("type");
+    const auto take_members = [&] {
+        const auto* members = fields.if_contains("members");
+        if (members == nullptr || !members->is_array()) return;
+        // The broker comes first: when it is lost, it is not waited for.
+        bus_.roster.clear();
+        bool first = true;
+        for (const auto& m : members->get_array()) {
+            if (std::exchange(first, false) || !m.is_string()) continue;
+            if (std::string_view(m.get_string()) != bus_.member_id())
+                bus_.roster.emplace_back(m.get_string());
+        }
+    };
+    if (type == "trunkline.welcome") {
+        know_broker(true);
+        take_members();
+        if (const auto why = text("dropped"); !why.empty())
+            bus_.log(log_level::warn, "the broker had disconnected this process", {{"why", std::string(why)}});
+    } else if (type == "trunkline.members") {
+        take_members();
+    } else if (type == "trunkline.unconfirmed") {
+        const auto* number = fields.if_contains("number");
+        if (number != nullptr && number->is_int64() && number->get_int64() > 0)
+            bus_.confirmed(static_cast<std::uint64_t>(number->get_int64()), errc::broker_lost);
+    }
+}
+
+void link::know_broker(bool trunkline) {
+    if (broker_ != kind::unknown) return;
+    broker_ = trunkline ? kind::trunkline : kind::reference;
+    if (trunkline) return;
+    // There will be no confirmation: sent is all that can be known.
+    bus_.roster.clear();
+    bus_.confirmed(UINT64_MAX, {});
+}
+
+// --- barriers ------------------------------------------------------------------------------------
+
+void link::barrier(std::shared_ptr<void> released) {
+    const auto number = ++last_barrier_;
+    barriers_.push_back(
+        {number, std::move(released), steady::now() + bus_.options().membership_ack_timeout()}
+    );
+    const auto group = "\"" + std::to_string(number) + "\"";
+    unsubscribe(barrier_topic, group);
+}
+
+void link::barrier_passed(std::string_view group) {
+    std::uint64_t number = 0;
+    if (group.size() > 2) std::from_chars(group.data() + 1, group.data() + group.size() - 1, number);
+    while (!barriers_.empty() && barriers_.front().number <= number) barriers_.pop_front();
+    know_broker(false);
+}
+
+void link::expire(steady::time_point now) {
+    while (!barriers_.empty() && barriers_.front().deadline <= now) {
+        barriers_.pop_front();
+        know_broker(false);  // an old one, which answers nothing
+    }
+}
+
+}  // namespace unix_socket
+TRUNKLINE_NAMESPACE_END
