@@ -87,6 +87,9 @@ public:
         if (body_->index == detail::event_body::no_index) return std::nullopt;
         return body_->index;
     }
+    /// Which life of which retained log the index counts in (`logGeneration` on a wire); empty when
+    /// nobody said. Publishers set it with `event_draft::extra`.
+    std::string_view log_generation() const noexcept;
     const payload& data() const noexcept { return body_->data; }
     /// Fields beyond the ones named here; they travel on unchanged. Null when there are none.
     const boost::json::object* extra() const noexcept;

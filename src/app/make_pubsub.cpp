@@ -1,15 +1,20 @@
 #include <trunkline/caching_pubsub.hpp>
 #include <trunkline/event_emitter_pubsub.hpp>
 #include <trunkline/make_pubsub.hpp>
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+#include <trunkline/unix_socket_pubsub.hpp>
+#endif
 
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <limits>
 #include <map>
 #include <stdexcept>
+#include <vector>
 
 TRUNKLINE_NAMESPACE_BEGIN
 
@@ -23,6 +28,21 @@ constexpr std::array<url_option, 3> memory_options = {{
     {"pendingLimit", "65536", "operations that may wait for a busy topic"},
 }};
 
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+constexpr std::array<url_option, 8> unix_options = {{
+    {"membershipAckTimeoutMs", "5000", "how long a broker has to acknowledge a subscription"},
+    {"maxInboundFrameBytes", "67108864", "largest frame that is read"},
+    {"maxRemoteClientQueuedBytes", "67108864", "what may wait for one client of the broker"},
+    {"brokerPathCheckIntervalMs",
+     "250",
+     "how often a process looks whether the path is still its broker's"},
+    {"connectTimeoutMs", "5000", "how long a publish or subscribe waits for a broker"},
+    {"pendingPublishes", "65536", "publishes that may wait for a broker or a confirmation"},
+    {"groupId", "", "numeric id of a group that may use the bus; empty: this user only"},
+    {"allowUsers", "", "numeric ids of further users, separated by commas"},
+}};
+#endif
+
 constexpr std::array<url_option, 7> common_options = {{
     {"replay", "0", "`1`: keep history, so that subscribers can replay"},
     {"keyPrefix", "pubsub:", "in front of every cache key"},
@@ -33,9 +53,12 @@ constexpr std::array<url_option, 7> common_options = {{
     {"gapTimeoutMs", "1000", "how long a replay waits for a missing predecessor"},
 }};
 
-constexpr std::array<backend_description, 1> known_backends = {{
+constexpr auto known_backends = std::to_array<backend_description>({
     {"event_emitter_pubsub", "memory", "one process", "pull and push", memory_options},
-}};
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+    {"unix_socket_pubsub", "unix", "processes of one host", "push", unix_options},
+#endif
+});
 
 [[noreturn]] void refuse(std::string_view url, const std::string& why) {
     throw std::invalid_argument("bus URL \"" + std::string(url.substr(0, 256)) + "\": " + why);
@@ -127,6 +150,51 @@ std::shared_ptr<pubsub> make_memory(
     return std::make_shared<event_emitter_pubsub>(std::move(options));
 }
 
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+std::vector<std::uint32_t> ids(std::string_view url, std::string_view name, std::string_view list) {
+    std::vector<std::uint32_t> out;
+    while (!list.empty()) {
+        const auto comma = std::min(list.find(','), list.size());
+        std::uint32_t id = 0;
+        const auto got = std::from_chars(list.data(), list.data() + comma, id);
+        if (got.ec != std::errc{} || got.ptr != list.data() + comma)
+            refuse(
+                url,
+                "option \"" + std::string(name) + "\" is \"" + std::string(list) +
+                    "\": want numeric ids separated by commas"
+            );
+        out.push_back(id);
+        list.remove_prefix(std::min(comma + 1, list.size()));
+    }
+    return out;
+}
+
+std::shared_ptr<pubsub> make_unix(
+    std::string_view url, const boost::urls::url_view& parts, query& q, const bus_environment& env
+) {
+    using std::chrono::milliseconds;
+    constexpr std::int64_t day = 86'400'000;
+    if (parts.has_authority()) refuse(url, "\"unix:\" has no host; write unix:/path/to/bus.sock");
+    const auto path = std::string(parts.path());
+    if (path.empty()) refuse(url, "\"unix:\" needs the path of a socket");
+    unix_socket_options options(path);
+    options.membership_ack_timeout(milliseconds{q.number("membershipAckTimeoutMs", 1, day)})
+        .max_inbound_frame_bytes(q.size("maxInboundFrameBytes", 1))
+        .max_remote_client_queued_bytes(q.size("maxRemoteClientQueuedBytes", 1))
+        .broker_path_check_interval(milliseconds{q.number("brokerPathCheckIntervalMs", 1, day)})
+        .connect_timeout(milliseconds{q.number("connectTimeoutMs", 1, day)})
+        .pending_limit(q.size("pendingPublishes", 1))
+        .allow_users(ids(url, "allowUsers", q.text("allowUsers")))
+        .executor(env.executor)
+        .logger(env.logger)
+        .clock(env.clock);
+    const auto groups = ids(url, "groupId", q.text("groupId"));
+    if (groups.size() > 1) refuse(url, "option \"groupId\" takes one id");
+    if (!groups.empty()) options.group_access(groups.front());
+    return std::make_shared<unix_socket_pubsub>(std::move(options));
+}
+#endif
+
 std::shared_ptr<pubsub> with_replay(
     std::shared_ptr<pubsub> inner, query& q, const bus_environment& env
 ) {
@@ -166,12 +234,19 @@ std::shared_ptr<pubsub> make_pubsub(std::string_view url, bus_environment enviro
     if (parsed.has_error()) refuse(url, "not a URL; try \"memory:\"");
     const auto& parts = *parsed;
     if (parts.has_fragment()) refuse(url, "a fragment has no meaning here");
-    if (std::string_view(parts.scheme().data(), parts.scheme().size()) != "memory")
-        refuse(
-            url, "unknown scheme \"" + std::string(parts.scheme()) + "\"; this program has: memory"
-        );
+    const std::string scheme(parts.scheme());
     query q(url, parts.params());
-    auto bus = make_memory(url, parts, q, environment);
+    std::shared_ptr<pubsub> bus;
+    if (scheme == "memory") bus = make_memory(url, parts, q, environment);
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+    if (scheme == "unix") bus = make_unix(url, parts, q, environment);
+#endif
+    if (bus == nullptr) {
+        std::string known;
+        for (const auto& b : known_backends)
+            known.append(known.empty() ? "" : ", ").append(b.scheme);
+        refuse(url, "unknown scheme \"" + scheme + "\"; this program has: " + known);
+    }
     bus = with_replay(std::move(bus), q, environment);
     q.expect_nothing_left();
     return bus;

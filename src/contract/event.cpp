@@ -19,6 +19,7 @@ namespace detail {
 
 struct event_extension {
     std::shared_ptr<const std::string> id_text;
+    std::string log_generation;
     boost::json::object fields;
     std::size_t bytes = 0;
 };
@@ -90,6 +91,11 @@ event_id event::id() const {
     return id;
 }
 
+std::string_view event::log_generation() const noexcept {
+    const auto* extension = body_->extension;
+    return extension == nullptr ? std::string_view() : std::string_view(extension->log_generation);
+}
+
 const boost::json::object* event::extra() const noexcept {
     const auto* extension = body_->extension;
     return extension == nullptr || extension->fields.empty() ? nullptr : &extension->fields;
@@ -136,6 +142,10 @@ event_draft&& event_draft::extra(std::string_view name, boost::json::value value
     const auto bytes = name.size() + tree_size(value);
     own();
     auto& extension = detail::extension_of(*event_.body_);
+    if (name == "logGeneration" && value.is_string()) {
+        extension.log_generation = value.get_string();
+        return std::move(*this);
+    }
     extension.fields.insert_or_assign(name, std::move(value));
     extension.bytes += bytes;
     return std::move(*this);

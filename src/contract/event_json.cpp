@@ -39,6 +39,10 @@ void append_event_json(std::string& out, const event& e) {
     append_json_string(out, e.id().text());
     out.append(",\"createdAt\":\"").append(iso_text(e.created_at())).push_back('"');
     if (const auto index = e.index()) out.append(",\"index\":").append(std::to_string(*index));
+    if (const auto life = e.log_generation(); !life.empty()) {
+        out.append(",\"logGeneration\":");
+        append_json_string(out, life);
+    }
     out.append(",\"deliveryAttempt\":").append(std::to_string(e.delivery_attempt()));
     out.push_back('}');
 }

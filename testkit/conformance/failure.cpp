@@ -35,7 +35,9 @@ TEST_P(PubsubConformance, PublishDuringFailoverArrivesOrFails) {
     const auto seen = bus->record();
     std::vector<std::pair<std::string, operation>> ops;
     for (const auto& type : numbered("e", 20)) {
-        ops.emplace_back(type, bus->start_publish(type));
+        ops.emplace_back(
+            type, bus->start_publish({.type = type, .options = publish_options{}.confirmed()})
+        );
         if (type == "e10") bus->restart();
     }
     for (const auto& each : ops) bus->run_until(each.second);

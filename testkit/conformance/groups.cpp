@@ -79,6 +79,7 @@ TEST_P(PubsubConformance, JoiningMemberTakesItsTurn) {
     auto bus = open();
     const auto a = bus->record("g");
     bus->publish("0");
+    bus->run_until([&] { return a.size() == 1; });
     const auto b = bus->record("g");
     bus->publish_all({"1", "2", "3", "4"});
     bus->run_until([&] { return a.size() + b.size() == 5; });

@@ -422,7 +422,7 @@ TEST_P(PubsubConformance, CancelledSubscribeLeavesNothing) {
     EXPECT_EQ(replay.size(), then);
     const auto before = bus->bus().counters().unheard;
     bus->publish("nobody is left");
-    EXPECT_EQ(bus->bus().counters().unheard, before + 1);
+    EXPECT_EQ(bus->bus().counters().unheard, features().counts_unheard ? before + 1 : 0);
 }
 
 TEST_P(PubsubConformance, LeavesNothingForIdleTopics) {
@@ -437,7 +437,7 @@ TEST_P(PubsubConformance, LeavesNothingForIdleTopics) {
         bus->publish({.type = "y", .topic = name});
     }
     bus->flush();
-    EXPECT_EQ(bus->bus().counters().unheard, 50U);
+    EXPECT_EQ(bus->bus().counters().unheard, features().counts_unheard ? 50U : 0U);
 }
 
 }  // namespace testkit

@@ -120,8 +120,11 @@ TEST_P(PubsubConformance, LocalEventsHaveNoIndex) {
     TRUNKLINE_REQUIRES(local_only);
     auto bus = open();
     const auto seen = bus->record({.offset = 0});
+    // One by one: no order is promised between what travels and what does not.
     bus->publish("0");
+    bus->run_until([&] { return seen.size() >= 1; });
     bus->publish({.type = "local", .options = publish_options{}.local_only()});
+    bus->run_until([&] { return seen.size() >= 2; });
     bus->publish("1");
     bus->run_until([&] { return seen.size() >= 3; });
     bus->quiesce();

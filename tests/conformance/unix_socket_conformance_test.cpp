@@ -100,6 +100,7 @@ pubsub_features client_features() {
     auto f = broker_features();
     f.bounded_queues = false;  // the broker is the one who is published to
     f.restart = true;
+    f.counts_unheard = false;
     return f;
 }
 

@@ -40,11 +40,11 @@ struct mastra_event {
 
 /// What a subscriber of the reference does with each event.
 struct mastra_subscriber {
-    std::optional<std::string> group;
-    std::string mode = "none";         ///< none, ack, nack or throw
-    std::optional<int> times;          ///< so often per event; then it acknowledges
-    bool quiet = false;                ///< count only
-    std::optional<std::int64_t> from;  ///< replay from this index
+    std::optional<std::string> group = std::nullopt;
+    std::string mode = "none";                        ///< none, ack, nack or throw
+    std::optional<int> times = std::nullopt;          ///< so often per event; then it acknowledges
+    bool quiet = false;                               ///< count only
+    std::optional<std::int64_t> from = std::nullopt;  ///< replay from this index
 };
 
 struct mastra_counts {
@@ -58,8 +58,9 @@ struct mastra_role {
 
 struct mastra_options {
     bool replay = false;  ///< a CachingPubSub in front
-    std::optional<std::size_t> max_remote_client_queued_bytes, max_inbound_frame_bytes;
-    std::optional<int> membership_ack_timeout_ms;
+    std::optional<std::size_t> max_remote_client_queued_bytes = std::nullopt;
+    std::optional<std::size_t> max_inbound_frame_bytes = std::nullopt;
+    std::optional<int> membership_ack_timeout_ms = std::nullopt;
 };
 
 /// A process of the reference on the Unix socket at a path. Whatever does not happen in time, and

@@ -30,8 +30,8 @@
 //     {"$undefined":true}  {"$date":"2026-01-01T00:00:00.000Z"}, null if invalid  {"$bigint":"12"}
 //     {"$number":"NaN"}, also Infinity, -Infinity and -0    {"$regexp":{"source":"a","flags":"i"}}
 //     {"$url":"http://h/"}  {"$map":[[key,value]]}  {"$set":[value]}  {"$bytes":"00ff"}, a Buffer
-//     {"$error":{"name":..,"message":..,"stack":..,"cause":..,"fields":{..}}}; name, stack and cause
-//     may be left out  {"$units":"d83d"}: text that is not well-formed, as UTF-16 units
+//     {"$error":{"name":..,"message":..,"stack":..,"cause":..,"fields":{..}}}; only message must be
+//     there  {"$units":"d83d"}: text that is not well-formed, as UTF-16 units
 //     {"$instance":{"class":"Name","fields":{..}}}: only reported  {"$function":true}
 //     {"$plain":{..}}: an object with one key that itself begins with $
 import { createInterface } from 'node:readline';

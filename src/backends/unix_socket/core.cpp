@@ -132,13 +132,20 @@ bool core::publish(
     }
     outgoing out;
     append_json_string(out.topic, topic);
-    out.keep_time = how.keep_identity() && detail::event_access::has_time(draft);
+    out.keep_time = detail::event_access::is_stamped(draft) ||
+                    (how.keep_identity() && detail::event_access::has_time(draft));
     out.confirmed = how.confirmed();
     out.origin = handler_frame::innermost();
     context_->stamp(draft, how);
     out.e = detail::event_access::freeze(std::move(draft), 1);
     if (out.e.data().is_live()) {
         ec = errc::not_supported;
+        return true;
+    }
+    // The estimate of a tree is only that; its text decides.
+    const auto limit = options_.max_inbound_frame_bytes();
+    if (out.e.data().size_bytes() > limit && out.e.data().text().size() > limit) {
+        ec = errc::payload_too_large;
         return true;
     }
     const bool awaited = static_cast<bool>(done);

@@ -59,12 +59,12 @@ struct frame {
     bool local_only = false;
     event_text event;  ///< of publish and event frames
     // Fields of Trunkline members.
-    std::string_view id;        ///< of a publish: the event's id, text without quotes
+    std::string_view id;          ///< of a publish: the event's id, text without quotes
     std::string_view created_at;  ///< of a publish: JSON text
     /// `confirm` of a publish: its number, when it asks for confirmation; of an event: not 0 when
     /// the publisher does; `number` of the kinds that have one.
     std::uint64_t number = 0;
-    bool resent = false;        ///< it may have arrived before
+    bool resent = false;  ///< it may have arrived before
 };
 
 /// Reads lines. Pure; keeps scratch memory between calls.
@@ -79,19 +79,32 @@ public:
 
 private:
     bool scan_members(std::string_view line);
-    bool scan_event(wire::json_scanner& in);
-    std::string_view canonical(std::string_view text, std::string& scratch);
+    void set_field(std::string_view name, std::string_view value);
+    void scan_event(wire::json_scanner& in);
+    void keep(std::string_view member, bool adjoins);
+    bool understand();
+    std::string_view text_of(const wire::json_scanner::name& key);
 
     frame frame_;
+    // Fields as they came, until the whole line is known.
+    struct {
+        std::string_view type;
+        std::string_view topic;
+        std::string_view group;
+        std::string_view confirm;
+        std::string_view number;
+    } raw_;
     std::string line_;   // the line with invalid UTF-8 replaced, where that was necessary
     std::string topic_;  // canonical spellings, where the line has another one
     std::string group_;
-    std::string event_;
+    std::string event_;  // members to keep, when there are too many stretches of them
+    std::string key_;    // the name being read, when it has escapes
 };
 
 /// Appends the members of an event object that its publisher writes: type, runId, data (the
-/// Undefined envelope when absent), extra fields, index; no braces. Throws `not_supported` for a
-/// live payload.
+/// Undefined envelope when absent), extra fields, index; no braces, no line break. Throws
+/// boost::system::system_error and leaves `out` alone: `not_supported` for a live payload,
+/// `protocol_error` for a payload text that is no JSON or nests deeper than `payload::depth_max`.
 void append_event_members(std::string& out, const event& e);
 
 /// Appends `"id":"…","createdAt":{…},"deliveryAttempt":1`.

@@ -6,8 +6,10 @@
 #include "contract/stamp.hpp"
 
 #include <boost/asio/post.hpp>
+#include <boost/json/value.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -17,6 +19,7 @@ namespace {
 
 constexpr unsigned turn_budget = 1024;          // operations run for others before handing over
 constexpr std::size_t pending_max = 65'536;     // publishes that wait for a busy topic
+constexpr std::string_view generation_field = "logGeneration";
 constexpr std::size_t idle_records_max = 4096;  // per shard; the cache remembers what matters
 
 }  // namespace
@@ -26,6 +29,7 @@ core::core(
 )
     : inner_(std::move(inner)),
       cache_(std::move(cache)),
+      mark_(inner_->traits().cross_process ? event_id::random().text() + ":" : std::string()),
       options_(std::move(options)),
       time_(options_.clock() != nullptr ? options_.clock() : system_clock()) {}
 
@@ -155,12 +159,28 @@ bool core::publish_stored(
         );
     }
     const bool finished =
-        inner_->start_publish(r.name, event_draft::forward(stored), how, done, ec);
+        inner_->start_publish(r.name, to_inner(stored), how, done, ec);
     if (finished && ec) [[unlikely]]
         r.log->withdraw(stored);  // refused whole: not in the history either
     else
         r.log->confirm(stored);
     return finished;
+}
+
+event_draft core::to_inner(const event& stored) const {
+    auto draft = event_draft::forward(stored);
+    if (mark_.empty()) return draft;
+    auto life = mark_ + std::to_string(detail::event_access::generation(stored));
+    return std::move(draft).extra(generation_field, boost::json::value(life));
+}
+
+std::uint32_t core::generation_of(const event& e) const noexcept {
+    if (const auto own = detail::event_access::generation(e); own != 0 || mark_.empty()) return own;
+    const auto life = e.log_generation();
+    if (!life.starts_with(mark_)) return 0;
+    std::uint32_t generation = 0;
+    std::from_chars(life.data() + mark_.size(), life.data() + life.size(), generation);
+    return generation;
 }
 
 // --- the turn ------------------------------------------------------------------------------------

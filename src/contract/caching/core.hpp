@@ -84,6 +84,9 @@ public:
     void close(completion done);
 
     pubsub& inner() const noexcept { return *inner_; }
+    /// Which life of the log the event's index belongs to; 0: it has none in this process's log.
+    /// Over a wire the life travels as the field `logGeneration`.
+    std::uint32_t generation_of(const event& e) const noexcept;
     const std::shared_ptr<pubsub>& shared_inner() const noexcept { return inner_; }
     bool caches(std::string_view topic) const;
     std::shared_ptr<event_log> log_of(std::string_view topic);
@@ -134,8 +137,11 @@ private:
     void clear_now(record& r, completion done);
     std::vector<std::shared_ptr<replay>> replays() const;
 
+    event_draft to_inner(const event& stored) const;
+
     const std::shared_ptr<pubsub> inner_;
     const std::shared_ptr<server_cache> cache_;
+    const std::string mark_;  // of this process's logs on a wire; empty in process
     const caching_options options_;
     const std::shared_ptr<trunkline::clock> time_;
     std::array<shard, 16> shards_;

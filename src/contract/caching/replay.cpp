@@ -5,8 +5,6 @@
 #include "contract/describe.hpp"
 #include "contract/handler_frame.hpp"
 
-#include <trunkline/detail/event_access.hpp>
-
 #include <boost/asio/post.hpp>
 
 #include <exception>
@@ -18,16 +16,6 @@ namespace caching {
 namespace {
 
 constexpr std::size_t page_events = 256;
-
-std::uint32_t generation_of(const event& e) noexcept {
-    return detail::event_access::generation(e);
-}
-
-// An index that positions the event in this process's log. Retries and events that a foreign log
-// numbered are passed on by themselves.
-bool is_positioned(const event& e) noexcept {
-    return e.index().has_value() && e.delivery_attempt() <= 1 && generation_of(e) != 0;
-}
 
 bool is_newer(std::uint32_t generation, std::uint32_t than) noexcept {
     return static_cast<std::int32_t>(generation - than) > 0;
@@ -104,6 +92,16 @@ void replay::on_inner(delivery& d) {
         }
     }
     schedule();
+}
+
+std::uint32_t replay::generation_of(const event& e) const noexcept {
+    return bus_->generation_of(e);
+}
+
+// An index that positions the event in this process's log. Retries and events that a foreign log
+// numbered are passed on by themselves.
+bool replay::is_positioned(const event& e) const noexcept {
+    return e.index().has_value() && e.delivery_attempt() <= 1 && generation_of(e) != 0;
 }
 
 replay::live_step replay::judge(const event& e) {

@@ -74,6 +74,8 @@ private:
     void on_inner(delivery& d);
     enum class live_step { pass, drop, read };
     live_step judge(const event& e);
+    std::uint32_t generation_of(const event& e) const noexcept;
+    bool is_positioned(const event& e) const noexcept;
     bool keep(delivery& d);
     void schedule() noexcept;
     void read_on();

@@ -61,6 +61,8 @@ struct pubsub_features {
     /// Each subscription has a queue bounded by `queue_limit` and `on_full`. Off: the limits are
     /// accepted and do not matter.
     bool bounded_queues = false;
+    /// `bus_counters::unheard` is kept. Off: who listens elsewhere is not known, it stays 0.
+    bool counts_unheard = true;
     /// All ungrouped subscribers of a topic see one order, whoever published. Off: per publisher.
     bool common_order = true;
 };
