@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,6 +90,14 @@ public:
     }
     std::size_t pending_limit() const noexcept { return pending_limit_; }
 
+    /// Never be the broker: for processes that live too briefly to serve others. Without a broker
+    /// they wait for one. Default off.
+    unix_socket_options& client_only(bool on) {
+        client_only_ = on;
+        return *this;
+    }
+    bool client_only() const noexcept { return client_only_; }
+
     /// Share the bus with a group: directory 0750 when it is created, socket 0660, both owned by
     /// it. Default: this user only, 0700 and 0600.
     unix_socket_options& group_access(std::uint32_t group_id) {
@@ -147,6 +156,7 @@ private:
     milliseconds broker_path_check_interval_{250};
     milliseconds connect_timeout_{5000};
     std::size_t pending_limit_ = 65536;
+    bool client_only_ = false;
     std::optional<std::uint32_t> group_access_;
     std::vector<std::uint32_t> allow_users_;
     boost::asio::any_io_executor executor_;

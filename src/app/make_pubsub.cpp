@@ -29,7 +29,7 @@ constexpr std::array<url_option, 3> memory_options = {{
 }};
 
 #ifdef TRUNKLINE_WITH_UNIX_SOCKET
-constexpr std::array<url_option, 8> unix_options = {{
+constexpr std::array<url_option, 9> unix_options = {{
     {"membershipAckTimeoutMs", "5000", "how long a broker has to acknowledge a subscription"},
     {"maxInboundFrameBytes", "67108864", "largest frame that is read"},
     {"maxRemoteClientQueuedBytes", "67108864", "what may wait for one client of the broker"},
@@ -38,6 +38,7 @@ constexpr std::array<url_option, 8> unix_options = {{
      "how often a process looks whether the path is still its broker's"},
     {"connectTimeoutMs", "5000", "how long a publish or subscribe waits for a broker"},
     {"pendingPublishes", "65536", "publishes that may wait for a broker or a confirmation"},
+    {"clientOnly", "0", "`1`: never be the broker, for processes that live briefly"},
     {"groupId", "", "numeric id of a group that may use the bus; empty: this user only"},
     {"allowUsers", "", "numeric ids of further users, separated by commas"},
 }};
@@ -184,6 +185,7 @@ std::shared_ptr<pubsub> make_unix(
         .broker_path_check_interval(milliseconds{q.number("brokerPathCheckIntervalMs", 1, day)})
         .connect_timeout(milliseconds{q.number("connectTimeoutMs", 1, day)})
         .pending_limit(q.size("pendingPublishes", 1))
+        .client_only(q.choice("clientOnly", {"0", "1"}) == "1")
         .allow_users(ids(url, "allowUsers", q.text("allowUsers")))
         .executor(env.executor)
         .logger(env.logger)

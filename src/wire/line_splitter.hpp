@@ -14,10 +14,10 @@
 TRUNKLINE_NAMESPACE_BEGIN
 namespace wire {
 
-/// Bytes in, lines out. One buffer, into which the reader reads directly; it doubles up to the limit
-/// and shrinks again behind a large line. A line ends with the byte 0x0A; one of white space only is
-/// skipped. A peer that sends byte by byte costs no more than one that does not: what was searched
-/// is not searched again, and what is moved was preceded by as much that was read.
+/// Bytes in, lines out. One buffer, into which the reader reads directly; it doubles up to the
+/// limit and shrinks again behind a large line. A line ends with the byte 0x0A; one of white space
+/// only is skipped. A peer that sends byte by byte costs no more than one that does not: what was
+/// searched is not searched again, and what is moved was preceded by as much that was read.
 ///
 ///     auto space = in.prepare(wanted);
 ///     in.commit(read(space));

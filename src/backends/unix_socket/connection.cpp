@@ -16,19 +16,16 @@ constexpr std::size_t write_entries = 64;
 connection::connection(
     const boost::asio::any_io_executor& io, unique_fd fd, peer_id who, std::size_t frame_max
 )
-    : in(frame_max), stream_(io, fd.release()), who_(who) {}
+    : in(frame_max), stream_(io, fd.get()), fd_(fd.release()), who_(who) {}
 
 void connection::close() noexcept {
-    if (!stream_.is_open()) return;
-    ::shutdown(stream_.native_handle(), SHUT_RDWR);
-    error_code ignored;  // nothing can be done about a close that fails
-    stream_.close(ignored);
+    if (open_.exchange(false)) ::shutdown(fd_, SHUT_RDWR);
 }
 
 connection::read_result connection::fill() {
     const auto space = in.prepare(read_bytes);
     for (;;) {
-        const auto got = ::recv(stream_.native_handle(), space.data(), space.size(), MSG_DONTWAIT);
+        const auto got = ::recv(fd_, space.data(), space.size(), MSG_DONTWAIT);
         if (got > 0) {
             in.commit(static_cast<std::size_t>(got));
             return read_result::some;
@@ -46,7 +43,7 @@ connection::write_result connection::write() {
         message.msg_iov = pieces.data();
         message.msg_iovlen = out.gather(pieces);
         const auto sent =
-            ::sendmsg(stream_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            ::sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
             out.consume(static_cast<std::size_t>(sent));
             continue;

@@ -10,6 +10,7 @@
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -26,8 +27,9 @@ public:
 
     /// `own_process` when this leads to the broker.
     peer_id who() const noexcept { return who_; }
-    bool open() const noexcept { return stream_.is_open(); }
-    /// Ends both halves; waits that are under way end with an error.
+    bool open() const noexcept { return open_.load(std::memory_order_relaxed); }
+    /// Ends both halves, which also ends waits. The descriptor lives as long as this object: the
+    /// socket thread may be reading from it.
     void close() noexcept;
 
     enum class read_result { some, nothing_yet, ended };
@@ -62,7 +64,9 @@ public:
 private:
     using stream = boost::asio::posix::stream_descriptor;
     stream stream_;
+    const int fd_;
     const peer_id who_;
+    std::atomic<bool> open_{true};
 };
 
 }  // namespace unix_socket

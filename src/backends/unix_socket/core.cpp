@@ -512,6 +512,10 @@ void core::run_join() {
                 break;
             }
             case election::step::take_guard:
+                if (options_.client_only()) {
+                    next = e.guarded(false);
+                    break;
+                }
                 guard = take_guard(path_.guard(), failure);
                 next = failure ? e.error() : e.guarded(static_cast<bool>(guard));
                 break;
