@@ -1,7 +1,10 @@
 #include "bench_plan.hpp"
+#include "bench_processes.hpp"
 #include "bench_run.hpp"
+#include "bench_worker.hpp"
 #include "command.hpp"
 #include "console.hpp"
+#include "unix_bus.hpp"
 
 #include <boost/json/object.hpp>
 
@@ -76,8 +79,32 @@ public:
             ->type_name("inline|queued")
             ->check(CLI::IsMember({"inline", "queued"}));
         parser.add_flag("--replay", replay_, "Keep every event for replay, the last 100,000");
-        parser.add_flag("--processes", processes_, "A process for each role, where the bus can");
-        parser.add_option("--role", role_, "Which part this process plays")
+        parser.add_flag(
+            "--confirmed", plan_.confirmed, "Publish so that every process must say that it has it"
+        );
+        auto* processes = parser.add_flag(
+            "--processes",
+            processes_,
+            "A process for the publisher, for each subscriber and for the broker, on a unix: bus "
+            "that nobody else uses"
+        );
+        parser
+            .add_option(
+                "--broker-in",
+                broker_in_,
+                "Which of these processes is the broker: the publisher, a subscriber, or a third"
+            )
+            ->capture_default_str()
+            ->type_name("publisher|subscriber|third")
+            ->check(CLI::IsMember({"publisher", "subscriber", "third"}))
+            ->needs(processes);
+        parser
+            .add_option(
+                "--role",
+                role_,
+                "Which part this process plays; all starts the others itself, and leads them over "
+                "their standard input and output"
+            )
             ->capture_default_str()
             ->type_name("all|publisher|subscriber|broker")
             ->check(CLI::IsMember({"all", "publisher", "subscriber", "broker"}));
@@ -85,45 +112,38 @@ public:
             "Prints one line with events_per_second, cpu_us_per_event, p50_us and p99_us (publish\n"
             "to handler, with --rate only), delivered and expected; exit code 1 when these "
             "differ.\n"
+            "CPU time and memory are those of all processes together.\n"
+            "Without --bus and TRUNKLINE_BUS the bus is in this process only (memory:).\n"
             "Examples:\n"
             "  trunkline bench --shape fanout --subscribers 4\n"
-            "  trunkline bench --dispatch queued --rate 1000 --events 5000"
+            "  trunkline bench --dispatch queued --rate 1000 --events 5000\n"
+            "  trunkline bench --bus unix:/tmp/bench/bus.sock --processes --shape group"
         );
     }
 
     exit_code run(const common_options& common) override {
-        const auto url = complete_plan(bus_url(common));
+        const auto url = complete_plan(bus_url(common, default_bus::memory));
         // Full queues are part of the plan, so what is logged about them says nothing.
-        const auto bus = open_bus(url, common, "error");
-        if (!bus->traits().cross_process && (processes_ || role_ != "all"))
-            throw usage_error(
-                std::string(processes_ ? "--processes" : "--role " + role_) +
-                ": needs a bus across processes, and " + url + " is in this process only"
-            );
-        const auto result = run_bench(*bus, plan_);
-        const bool replay = bus->traits().offsets;
-        const auto closed = bus->close_blocking();
-        if (closed) say("close: " + closed.message());
-
-        const auto events = static_cast<double>(plan_.events);
-        constexpr double us_per_second = 1e6;
-        line_writer out;
-        const bool written = out.write(
-            {{"shape", shape_},
-             {"subscribers", plan_.subscribers},
-             {"events", plan_.events},
-             {"payload_bytes", plan_.payload_bytes},
-             {"in_flight", plan_.in_flight},
-             {"dispatch", dispatch_.value_or("inline")},
-             {"replay", replay},
-             {"events_per_second", std::round(events / result.seconds)},
-             {"cpu_us_per_event", rounded(result.cpu_seconds * us_per_second / events, 1e4)},
-             {"p50_us", microseconds(result.p50_us)},
-             {"p99_us", microseconds(result.p99_us)},
-             {"delivered", result.delivered},
-             {"expected", plan_.expected()},
-             {"peak_rss_mb", rounded(result.peak_rss_mb, 10)}}
-        );
+        auto bus = open_bus(url, common, "error");
+        const auto traits = bus->traits();
+        if (processes_ || role_ != "all") check_processes(url, traits);
+        if (role_ != "all") {
+            const auto result = run_bench_worker(*bus, plan_, role_named(role_));
+            const auto closed = bus->close_blocking();
+            if (closed) say("close: " + closed.message());
+            return closed ? exit_code::failed : result;
+        }
+        bench_result result;
+        trunkline::error_code closed;
+        if (processes_) {
+            bus = nullptr;  // it has not joined
+            result = run_bench_processes(child_arguments(url, common), plan_, broker_named());
+        } else {
+            result = run_bench(*bus, plan_);
+            closed = bus->close_blocking();
+            if (closed) say("close: " + closed.message());
+        }
+        const bool written = write_result(result, traits);
         if (result.delivered != plan_.expected())
             say("delivered " + std::to_string(result.delivered) + " events instead of " +
                 std::to_string(plan_.expected()));
@@ -132,6 +152,77 @@ public:
     }
 
 private:
+    bool write_result(const bench_result& result, const trunkline::backend_traits& traits) const {
+        const auto events = static_cast<double>(plan_.events);
+        constexpr double us_per_second = 1e6;
+        // Across processes there is a queue in any case.
+        const char* dispatch = traits.cross_process ? "queued" : "inline";
+        boost::json::object line{
+            {"shape", shape_},
+            {"subscribers", plan_.subscribers},
+            {"processes", processes_ ? bench_process_count(plan_, broker_named()) : 1},
+            {"broker_in", processes_ ? boost::json::value(broker_in_) : boost::json::value()},
+            {"events", plan_.events},
+            {"payload_bytes", plan_.payload_bytes},
+            {"in_flight", plan_.in_flight},
+            {"confirmed", plan_.confirmed},
+            {"dispatch", dispatch_.value_or(dispatch)},
+            {"replay", traits.offsets},
+            {"events_per_second", std::round(events / result.seconds)},
+            {"cpu_us_per_event", rounded(result.cpu_seconds * us_per_second / events, 1e4)},
+            {"p50_us", microseconds(result.p50_us)},
+            {"p99_us", microseconds(result.p99_us)},
+            {"delivered", result.delivered},
+            {"expected", plan_.expected()},
+            {"peak_rss_mb", rounded(result.peak_rss_mb, 10)}
+        };
+        line_writer out;
+        return out.write(line);
+    }
+
+    void check_processes(const std::string& url, const trunkline::backend_traits& traits) const {
+        const auto flag = processes_ ? std::string("--processes") : "--role " + role_;
+        if (!traits.cross_process || !unix_path(url))
+            throw usage_error(
+                flag + ": needs a bus across processes, and " + url + " is in this process only"
+            );
+        if (traits.offsets)
+            throw usage_error(flag + ": each process would keep a history of its own for replay");
+    }
+
+    bench_broker broker_named() const {
+        if (broker_in_ == "publisher") return bench_broker::publisher;
+        return broker_in_ == "subscriber" ? bench_broker::subscriber : bench_broker::third;
+    }
+    static bench_role role_named(const std::string& name) {
+        if (name == "publisher") return bench_role::publisher;
+        return name == "subscriber" ? bench_role::subscriber : bench_role::broker;
+    }
+
+    std::vector<std::string> child_arguments(const std::string& url, const common_options& common)
+        const {
+        std::vector<std::string> words = {
+            "bench",
+            "--bus",
+            url,
+            "--log-level",
+            common.log_level.value_or("error"),
+            "--shape",
+            shape_,
+            "--subscribers",
+            std::to_string(plan_.subscribers),
+            "--events",
+            std::to_string(plan_.events),
+            "--payload",
+            std::to_string(plan_.payload_bytes),
+            "--in-flight",
+            std::to_string(plan_.in_flight)
+        };
+        if (plan_.rate) words.insert(words.end(), {"--rate", std::to_string(*plan_.rate)});
+        if (plan_.confirmed) words.emplace_back("--confirmed");
+        return words;
+    }
+
     // Fills in what was left to default, and answers with the URL of the bus to measure.
     std::string complete_plan(std::string url) {
         plan_.shape = shape_ == "fanout"  ? bench_shape::fanout
@@ -166,6 +257,7 @@ private:
     bool replay_ = false;
     bool processes_ = false;
     std::string role_ = "all";
+    std::string broker_in_ = "third";
 };
 
 }  // namespace

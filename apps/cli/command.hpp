@@ -23,6 +23,9 @@ public:
 std::unique_ptr<command> make_publish(CLI::App& parser);
 std::unique_ptr<command> make_subscribe(CLI::App& parser);
 std::unique_ptr<command> make_pipe(CLI::App& parser);
+std::unique_ptr<command> make_broker(CLI::App& parser);
+std::unique_ptr<command> make_lease(CLI::App& parser);
+std::unique_ptr<command> make_doctor(CLI::App& parser);
 std::unique_ptr<command> make_bench(CLI::App& parser);
 std::unique_ptr<command> make_version(CLI::App& parser);
 

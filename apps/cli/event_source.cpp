@@ -54,6 +54,12 @@ void add_publish_flags(CLI::App& parser, publish_flags& flags, const char* count
         )
         ->excludes(data)
         ->excludes(file);
+    parser.add_flag(
+        "--confirmed",
+        flags.confirmed,
+        "An event counts as published only when every Trunkline process that it went to has it; it "
+        "is sent again when the broker is lost before that"
+    );
     parser.add_option("--count", flags.count, count_help)
         ->type_name("N")
         ->check(CLI::PositiveNumber);
@@ -66,6 +72,7 @@ event_source::event_source(const publish_flags& flags) : flags_(flags), start_(w
     check_topic(flags.topic);
     check_name("--type", flags.type);
     check_name("--run-id", flags.run_id);
+    how_.confirmed(flags.confirmed);
     if (flags.data) data_ = payload_of("--data", *flags.data);
     if (flags.data_file) data_ = payload_of("--data-file", text_of_file(*flags.data_file));
 }
@@ -75,7 +82,7 @@ bool event_source::run(publisher& to, watch& w) {
     if (flags_.lines) return run_lines(to, w);
     const auto count = flags_.count.value_or(1);
     while (sent_ < count) {
-        if (!keep_pace(w) || !to.publish({flags_.type, flags_.run_id, data_}, {})) return false;
+        if (!keep_pace(w) || !to.publish({flags_.type, flags_.run_id, data_}, how_)) return false;
     }
     return true;
 }
@@ -108,6 +115,7 @@ bool event_source::run_lines(publisher& to, watch& w) {
 
 void event_source::publish_line(publisher& to, std::string_view line, const std::string& place) {
     const auto publish = [&](trunkline::event_draft draft, trunkline::publish_options how = {}) {
+        how.confirmed(flags_.confirmed);
         if (!to.publish(std::move(draft), how)) to.reject(place + "not published, no time left");
     };
     try {

@@ -4,6 +4,7 @@
 #include "publisher.hpp"
 #include "watch.hpp"
 
+#include <trunkline/options.hpp>
 #include <trunkline/payload.hpp>
 
 #include <cstdint>
@@ -20,6 +21,7 @@ struct publish_flags {
     std::optional<std::string> data;
     std::optional<std::string> data_file;
     bool lines = false;
+    bool confirmed = false;
     std::optional<std::uint64_t> count;
     std::optional<double> rate;
 };
@@ -44,6 +46,7 @@ private:
 
     publish_flags flags_;
     trunkline::payload data_;
+    trunkline::publish_options how_;
     watch::time_point start_;
     std::uint64_t sent_ = 0;
 };

@@ -31,7 +31,7 @@ line_reader::outcome line_reader::next(std::string& line) {
         }
         searched_ = buffer_.size();
 
-        if (!watch_.wait_readable(fd_)) return outcome::over;
+        if (!watch_->wait_readable(fd_)) return outcome::over;
         buffer_.resize(searched_ + read_bytes);
         const auto size = ::read(fd_, buffer_.data() + searched_, read_bytes);
         const int error = errno;

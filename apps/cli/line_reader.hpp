@@ -21,13 +21,13 @@ public:
         failed,    ///< reading failed; errno is set
     };
 
-    line_reader(int fd, watch& w) noexcept : fd_(fd), watch_(w) {}
+    line_reader(int fd, watch& w) noexcept : fd_(fd), watch_(&w) {}
 
     outcome next(std::string& line);
 
 private:
     int fd_;
-    watch& watch_;
+    watch* watch_;
     std::string buffer_;
     std::size_t at_ = 0;        // where the next line starts
     std::size_t searched_ = 0;  // no line feed before here

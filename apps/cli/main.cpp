@@ -30,11 +30,16 @@ public:
             "error. Exit codes: 0 done, 1 failed, 2 usage, 3 timed out.\n"
             "`trunkline COMMAND --help` shows the flags of a command and examples."
         );
-        add_common_options(parser_, before_);
+        const auto own_default = std::string(default_help(default_bus::user)) +
+                                 "; pipe and bench: " + default_help(default_bus::memory);
+        add_common_options(parser_, before_, own_default.c_str());
         add("publish", "Publish events: given ones, or each line of standard input", make_publish);
         add("subscribe", "Print events as they come", make_subscribe);
-        add("pipe", "Publish and subscribe in one process", make_pipe);
-        add("bench", "Measure throughput or latency of a bus", make_bench);
+        add("pipe", "Publish and subscribe in one process", make_pipe, default_bus::memory);
+        add("broker", "Be a member of a bus across processes, ready to be its broker", make_broker);
+        add("lease", "Take, keep and give back named locks with a time limit", make_lease);
+        add("doctor", "Examine a bus across processes from outside", make_doctor);
+        add("bench", "Measure throughput or latency of a bus", make_bench, default_bus::memory);
         add("version", "Print version, compiler and the backends built in", make_version);
     }
 
@@ -56,11 +61,14 @@ public:
 
 private:
     template <class Make>
-    void add(const char* name, const char* what, Make make) {
+    void add(
+        const char* name, const char* what, Make make, default_bus otherwise = default_bus::user
+    ) {
         auto e = std::make_unique<entry>();
         e->parser = parser_.add_subcommand(name, what);
         e->chosen = make(*e->parser);
-        if (std::string_view(name) != "version") add_common_options(*e->parser, e->common);
+        if (std::string_view(name) != "version")
+            add_common_options(*e->parser, e->common, default_help(otherwise));
         entries_.push_back(std::move(e));
     }
 

@@ -36,6 +36,7 @@ public:
             "`subscribe` does and {\"published\":N,\"failed\":M,\"seconds\":S} as the last line. "
             "Ends\n"
             "when everything was published, delivered and settled, redeliveries included.\n"
+            "Without --bus and TRUNKLINE_BUS the bus is in this process only (memory:).\n"
             "Examples:\n"
             "  trunkline pipe t --data '{\"n\":1}' --count 3\n"
             "  trunkline pipe t --data 1 --group g --nack-first 1\n"
@@ -48,7 +49,7 @@ public:
         event_source source(send_);
         watch w(receive_.timeout);
         line_writer out(&w);
-        const auto bus = open_bus(bus_url(common), common);
+        const auto bus = open_bus(bus_url(common, default_bus::memory), common);
         std::uint64_t failed = 0;
         bool sent = false;
         bool finished = false;

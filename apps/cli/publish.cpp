@@ -21,8 +21,9 @@ public:
             "all]"
         );
         parser.footer(
-            "Prints {\"published\":N,\"failed\":M,\"seconds\":S} at the end; 1 is the exit code\n"
-            "when M is not 0.\n"
+            "Prints {\"published\":N,\"failed\":M,\"seconds\":S} at the end, when everything has "
+            "left this\n"
+            "process; 1 is the exit code when M is not 0.\n"
             "Examples:\n"
             "  trunkline publish orders --type order.created --data '{\"id\":7}'\n"
             "  trunkline publish load --data '{}' --count 10000 --rate 500\n"
@@ -39,10 +40,10 @@ public:
         publisher to(*bus, flags_.topic, w);
         source.run(to, w);
         to.finish();
-        const auto closed = bus->close_blocking();
-        if (closed) say("close: " + closed.message());
+        to.flush();
+        if (const auto closed = bus->close_blocking()) to.reject("close: " + closed.message());
         const bool written = to.write_summary(out);
-        if (to.failed() > 0 || closed || !written) return exit_code::failed;
+        if (to.failed() > 0 || !written) return exit_code::failed;
         return w.result();
     }
 

@@ -1,5 +1,7 @@
 #include "publisher.hpp"
 
+#include "answer.hpp"
+
 #include <boost/json/object.hpp>
 
 #include <chrono>
@@ -116,6 +118,17 @@ void publisher::finish() {
     if (unanswered == 0) return;
     progress_->failed += unanswered;
     say("ended while " + std::to_string(unanswered) + " publishes were under way");
+}
+
+void publisher::flush() {
+    const auto flushed = std::make_shared<answer<void>>();
+    bus_.async_flush(answer_to(flushed, watch_));
+    watch_.wait_out([&] { return flushed->arrived.load(); }, grace_at_the_end);
+    if (!flushed->arrived.load())
+        reject("ended before everything had left");
+    else if (flushed->ec)
+        reject("flush: " + flushed->ec.message());
+    end_ = watch::now();
 }
 
 std::uint64_t publisher::failed() const {

@@ -28,6 +28,9 @@ public:
     /// Waits until every publish has been answered, or the command is over; what is unanswered then
     /// counts as failed.
     void finish();
+    /// After `finish`: waits until what was published has left this process. A failure counts as
+    /// one failed event, because nobody knows how many it concerns.
+    void flush();
 
     std::uint64_t failed() const;
     /// `{"published":N,"failed":M,"seconds":S}`; S is the time from the first

@@ -1,5 +1,6 @@
 #include "receiver.hpp"
 
+#include "answer.hpp"
 #include "exit_code.hpp"
 #include "json_input.hpp"
 
@@ -72,24 +73,6 @@ void add_subscribe_flags(CLI::App& parser, subscribe_flags& flags) {
         ->type_name("MS")
         ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{86'400'000}));
 }
-
-// The answer to one asynchronous question.
-struct pending_answer {
-    std::atomic<bool> arrived{false};
-    trunkline::error_code ec;
-};
-
-namespace {
-
-auto answer_to(const std::shared_ptr<pending_answer>& answer, const watch& w) {
-    return [answer, &w](trunkline::error_code ec) {
-        answer->ec = ec;
-        answer->arrived.store(true);
-        w.wake();
-    };
-}
-
-}  // namespace
 
 // Shared with the handler.
 struct receiver::state {
@@ -173,18 +156,18 @@ void receiver::stop() {
     subscription_.stop();
 }
 
-bool receiver::wait_for_answer(const pending_answer& answer, const char* what) {
-    if (!watch_.wait([&] { return answer.arrived.load(); })) return false;
-    if (!answer.ec) return true;
-    say(std::string(what) + ": " + answer.ec.message());
+bool receiver::wait_for_answer(const answer<void>& answered, const char* what) {
+    if (!watch_.wait([&] { return answered.arrived.load(); })) return false;
+    if (!answered.ec) return true;
+    say(std::string(what) + ": " + answered.ec.message());
     watch_.fail();
     return false;
 }
 
 bool receiver::wait_ready() {
-    const auto answer = std::make_shared<pending_answer>();
-    subscription_.ready(answer_to(answer, watch_));
-    if (!wait_for_answer(*answer, "subscribe")) return false;
+    const auto answered = std::make_shared<answer<void>>();
+    subscription_.ready(answer_to(answered, watch_));
+    if (!wait_for_answer(*answered, "subscribe")) return false;
     signal_line({{"ready", true}});
     return true;
 }
@@ -196,9 +179,9 @@ bool receiver::wait_for(std::uint64_t count) {
 bool receiver::wait_until_drained() {
     for (;;) {
         const auto settled = state_->held->settled();
-        const auto answer = std::make_shared<pending_answer>();
-        bus_.async_flush(answer_to(answer, watch_));
-        if (!wait_for_answer(*answer, "flush")) return false;
+        const auto answered = std::make_shared<answer<void>>();
+        bus_.async_flush(answer_to(answered, watch_));
+        if (!wait_for_answer(*answered, "flush")) return false;
         if (!watch_.wait([&] { return state_->held->empty(); })) return false;
         // What was settled meanwhile may have come back: only a quiet round is the end.
         if (state_->held->settled() == settled) return true;

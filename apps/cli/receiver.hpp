@@ -29,7 +29,8 @@ struct subscribe_flags {
     std::uint64_t hold_ms = 0;
 };
 
-struct pending_answer;
+template <class Value>
+struct answer;
 
 /// Adds the flags, except TOPIC and --count.
 void add_subscribe_flags(CLI::App& parser, subscribe_flags& flags);
@@ -59,7 +60,7 @@ public:
 private:
     struct state;
 
-    bool wait_for_answer(const pending_answer& answer, const char* what);
+    bool wait_for_answer(const answer<void>& answered, const char* what);
 
     trunkline::pubsub& bus_;
     watch& watch_;

@@ -44,7 +44,16 @@ public:
             pause(std::nullopt, -1);
         }
     }
-    /// The same also when the command is over, for `grace` at most: for what has begun before.
+    /// The same with a time limit of its own.
+    template <class Condition>
+    bool wait_for(Condition condition, trunkline::clock::duration most) {
+        for (const auto end = now() + most;;) {
+            if (condition()) return true;
+            if (over() || now() >= end) return false;
+            pause(end, -1);
+        }
+    }
+    /// `wait` also when the command is over, for `grace` at most: for what has begun before.
     template <class Condition>
     bool wait_out(Condition condition, trunkline::clock::duration grace) {
         if (wait(condition)) return true;

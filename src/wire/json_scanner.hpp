@@ -80,7 +80,6 @@ inline bool is_space(char c) noexcept {
         return true;
     }
     escaped = true;
-    in.special = 0;
     const auto* behind = skip_escapes(in.at, in.end);
     if (behind == nullptr) return false;
     in.at = behind;

@@ -44,6 +44,19 @@ std::vector<std::pair<std::string, std::string>> members(std::string_view text) 
     return in.finish() ? all : std::vector<std::pair<std::string, std::string>>();
 }
 
+// The same, entering an object instead of passing over it.
+bool accepts_entered(std::string_view text, std::size_t depth_max) {
+    const std::vector<char> copy(text.begin(), text.end());
+    json_scanner in({copy.data(), copy.size()}, depth_max);
+    if (in.begin_object()) {
+        json_scanner::name key;
+        while (in.next_member(key)) in.skip_value();
+    } else {
+        in.skip_value();
+    }
+    return in.finish();
+}
+
 std::string unescaped(std::string_view raw) {
     std::string out;
     wire::append_unescaped(out, raw);
@@ -234,8 +247,10 @@ TEST(JsonScanner, RefusesWhatJsonParseRefuses) {
           "1]",
           "\"a\"]",
           "x}",
-          "\f{}"})
+          "\f{}"}) {
         EXPECT_FALSE(accepts(bad)) << bad;
+        EXPECT_FALSE(accepts_entered(bad, 1000)) << bad;
+    }
 }
 
 TEST(JsonScanner, FindsTheEndOfAStringAtEveryPlaceInItsBlocks) {
@@ -287,7 +302,7 @@ TEST(JsonScanner, RemembersWhatIsOpenAcrossManyLevels) {
     for (std::size_t i = 0; i < close.size(); i += 13) {
         auto wrong = close;
         wrong[i] = wrong[i] == '}' ? ']' : '}';
-        EXPECT_FALSE(accepts(open + "1" + wrong)) << i;
+        EXPECT_FALSE(accepts((open + "1").append(wrong))) << i;
     }
 }
 
@@ -350,6 +365,7 @@ TEST(JsonScanner, AgreesWithTheParserAboutMutatedTexts) {
         if (has_surrogate(text)) continue;
         const auto depth = 1 + random() % 6;
         ASSERT_EQ(accepts(text, depth), parses(text, depth)) << text << " depth " << depth;
+        ASSERT_EQ(accepts_entered(text, depth), accepts(text, depth)) << text;
         accepted += accepts(text, depth);
     }
     EXPECT_GT(accepted, 1000);
@@ -378,6 +394,11 @@ TEST(JsonStrings, LoneSurrogatesComeBackAsTheyWere) {
         append_json_string(twice, unescaped(again.substr(1, again.size() - 2)));
         EXPECT_EQ(again, twice);
     }
+    EXPECT_EQ(
+        unescaped(R"(\ud83d\u0041)"),
+        "\xed\xa0\xbd"
+        "A"
+    );
     std::string again;
     append_json_string(again, unescaped(R"(\uD800\n\u0041)"));
     EXPECT_EQ(again, R"("\ud800\nA")");

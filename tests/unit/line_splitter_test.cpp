@@ -128,9 +128,9 @@ TEST(LineSplitter, LimitsAroundTheBufferSizesHold) {
         for (const std::size_t piece : {1000U, 65536U, 300000U}) {
             line_splitter in(limit);
             const std::string line(limit, 'x');
-            EXPECT_THAT(
-                feed(in, "a\n" + line + "\n" + line + "\n", piece), ElementsAre("a", line, line)
-            );
+            EXPECT_THAT(feed(in, "a\n", piece), ElementsAre("a"));
+            EXPECT_THAT(feed(in, line + "\n", piece), ElementsAre(line));
+            EXPECT_THAT(feed(in, line + "\nb\n", piece), ElementsAre(line, "b"));
             EXPECT_THAT(feed(in, line + "y\n", piece), IsEmpty());
             EXPECT_TRUE(in.overflow());
         }
@@ -156,6 +156,30 @@ TEST(LineSplitter, RoomIsBoundedByTheLimit) {
     }
     EXPECT_FALSE(in.overflow());
     EXPECT_LE(most, limit + 1);
+}
+
+TEST(LineSplitter, AFullBufferOfTheLargestSizeMakesRoomAtItsFront) {
+    constexpr std::size_t limit = 100000;
+    line_splitter in(limit);
+    const std::string line(limit, 'x');
+    EXPECT_THAT(feed(in, line + "\n", 1000), ElementsAre(line));
+    ASSERT_EQ(in.prepare(1).size(), limit + 1);
+    EXPECT_THAT(feed(in, "a\n" + line.substr(2), limit), ElementsAre("a"));
+    feed(in, "x", 1);  // the last free byte
+    EXPECT_EQ(in.prepare(1).size(), 2);
+    EXPECT_THAT(feed(in, "x\n", 2), ElementsAre(line));
+}
+
+TEST(LineSplitter, TheRoomOfLinesThatWereReadIsUsedAgain) {
+    line_splitter in(1000);
+    const auto room = in.prepare(1).size();
+    const std::string lines = std::string(999, 'x') + "\n";
+    std::string text;
+    while (text.size() + lines.size() < room) text += lines;
+    text.append(room - text.size() - 10, 'y');
+    feed(in, text, text.size());
+    ASSERT_FALSE(in.overflow());
+    EXPECT_GE(in.prepare(1000).size(), 1000U);
 }
 
 TEST(LineSplitter, ALargeBufferIsGivenUpBehindALargeLine) {

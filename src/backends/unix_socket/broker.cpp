@@ -1,7 +1,6 @@
 #include "backends/unix_socket/broker.hpp"
 
-#include "base/random.hpp"
-#include "wire/json_parser.hpp"
+#include "backends/unix_socket/extension_frames.hpp"
 
 #include <trunkline/json_text.hpp>
 #include <trunkline/wall_time.hpp>
@@ -28,11 +27,12 @@ constexpr milliseconds hold_max{200};
 constexpr milliseconds stall_time{100};
 constexpr std::size_t stall_bytes = std::size_t{256} << 10;
 constexpr std::size_t soft_max = std::size_t{1} << 20;
+// A member's name for itself is a UUID.
+constexpr std::size_t member_bytes_max = 64;
 // Memberships of one client.
 constexpr std::size_t memberships_max = 65'536;
 // Group events that one client has and did not settle.
 constexpr std::size_t group_deliveries_max = 65'536;
-constexpr std::size_t extension_depth_max = 8;
 
 std::int64_t now_ms() {
     return std::chrono::duration_cast<milliseconds>(
@@ -189,19 +189,16 @@ void broker::handle(
 }
 
 void broker::handle_extension(peer& from, std::string_view line) {
-    boost::json::value parsed;
-    try {
-        parsed = wire::parse_json(line, extension_depth_max);
-    } catch (const boost::system::system_error&) {
+    const auto fields = read_extension(line);
+    if (!fields) {
         ++bus_.numbers.frames_ignored;
         return;
     }
-    const auto& fields = parsed.as_object();
-    const auto& type = fields.at("type").as_string();
+    const auto type = text_of(*fields, "type");
     if (type == "trunkline.hello") {
-        const auto* member = fields.if_contains("member");
-        if (member == nullptr || !member->is_string() || !from.member.empty()) return;
-        from.member = member->get_string();
+        const auto member = text_of(*fields, "member");
+        if (member.empty() || member.size() > member_bytes_max || !from.member.empty()) return;
+        from.member = member;
         members_changed_ = true;
         frame_ = R"({"type":"trunkline.welcome","version":1,"members":[)";
         append_json_string(frame_, bus_.member_id());
@@ -212,9 +209,9 @@ void broker::handle_extension(peer& from, std::string_view line) {
         std::erase(expected_, from.member);
         if (holding_ && expected_.empty()) end_hold();
     } else if (type == "trunkline.settled" || type == "trunkline.returned") {
-        const auto* numbers = fields.if_contains("numbers");
-        if (numbers == nullptr || !numbers->is_array()) return;
-        for (const auto& n : numbers->get_array()) {
+        const auto* numbers = array_of(*fields, "numbers");
+        if (numbers == nullptr) return;
+        for (const auto& n : *numbers) {
             if (n.is_int64() && n.get_int64() > 0)
                 settle(from, static_cast<std::uint64_t>(n.get_int64()), type == "trunkline.returned");
         }
@@ -687,6 +684,12 @@ bool broker::hand_on(
 
 void broker::end_hold() {
     if (!std::exchange(holding_, false)) return;
+    if (!expected_.empty())
+        bus_.log(
+            log_level::info,
+            "members of the last broker did not come in time",
+            {{"count", std::to_string(expected_.size())}, {"first", expected_.front()}}
+        );
     expected_.clear();
     held_bytes_ = 0;
     // In the order of arrival of each publisher; own ones first.

@@ -24,7 +24,6 @@ namespace unix_socket {
 
 namespace {
 
-constexpr std::string_view undefined_text = R"({"__m_codec__":"Undefined"})";
 constexpr std::string_view date_head = R"({"__m_codec__":"Date","v":")";
 constexpr std::string_view date_tail = R"("})";
 constexpr std::size_t iso_text_size = 24;

@@ -15,6 +15,9 @@
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
 
+/// How the reference writes a value that is not there.
+inline constexpr std::string_view undefined_text = R"({"__m_codec__":"Undefined"})";
+
 enum class frame_kind : std::uint8_t {
     subscribe,
     unsubscribe,

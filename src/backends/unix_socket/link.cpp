@@ -1,6 +1,6 @@
 #include "backends/unix_socket/link.hpp"
 
-#include "wire/json_parser.hpp"
+#include "backends/unix_socket/extension_frames.hpp"
 
 #include <trunkline/json_text.hpp>
 
@@ -15,13 +15,11 @@ namespace unix_socket {
 
 namespace {
 
-constexpr std::string_view undefined_text = R"({"__m_codec__":"Undefined"})";
 // A membership that nobody has: brokers answer its end too, after everything they sent before.
 constexpr std::string_view barrier_topic = R"("trunkline.barrier")";
 constexpr std::uint64_t ordinal_bits = 40;
 constexpr std::uint64_t ordinal_mask = (std::uint64_t{1} << ordinal_bits) - 1;
 constexpr std::uint64_t life_mask = (std::uint64_t{1} << 20) - 1;
-constexpr std::size_t extension_depth_max = 8;
 
 void append_membership(
     std::string& out,
@@ -190,27 +188,19 @@ void link::end_turn() {
 }
 
 void link::handle_extension(std::string_view line) {
-    boost::json::value parsed;
-    try {
-        parsed = wire::parse_json(line, extension_depth_max);
-    } catch (const boost::system::system_error&) {
+    const auto fields = read_extension(line);
+    if (!fields) {
         ++bus_.numbers.frames_ignored;
         return;
     }
-    const auto& fields = parsed.as_object();
-    const auto text = [&](std::string_view name) -> std::string_view {
-        const auto* value = fields.if_contains(name);
-        return value != nullptr && value->is_string() ? std::string_view(value->get_string())
-                                                      : std::string_view();
-    };
-    const auto type = text("type");
+    const auto type = text_of(*fields, "type");
     const auto take_members = [&] {
-        const auto* members = fields.if_contains("members");
-        if (members == nullptr || !members->is_array()) return;
+        const auto* members = array_of(*fields, "members");
+        if (members == nullptr) return;
         // The broker comes first: when it is lost, it is not waited for.
         bus_.roster.clear();
         bool first = true;
-        for (const auto& m : members->get_array()) {
+        for (const auto& m : *members) {
             if (std::exchange(first, false) || !m.is_string()) continue;
             if (std::string_view(m.get_string()) != bus_.member_id())
                 bus_.roster.emplace_back(m.get_string());
@@ -219,12 +209,12 @@ void link::handle_extension(std::string_view line) {
     if (type == "trunkline.welcome") {
         know_broker(true);
         take_members();
-        if (const auto why = text("dropped"); !why.empty())
+        if (const auto why = text_of(*fields, "dropped"); !why.empty())
             bus_.log(log_level::warn, "the broker had disconnected this process", {{"why", std::string(why)}});
     } else if (type == "trunkline.members") {
         take_members();
     } else if (type == "trunkline.unconfirmed") {
-        const auto* number = fields.if_contains("number");
+        const auto* number = fields->if_contains("number");
         if (number != nullptr && number->is_int64() && number->get_int64() > 0)
             bus_.confirmed(static_cast<std::uint64_t>(number->get_int64()), errc::broker_lost);
     }
