@@ -12,11 +12,13 @@ set -euo pipefail
 
 rounds=5 events=3000000 hand_over_events=2000000 latency_events=5000
 peer_events=300000 peer_cache_events=200000 memory_events=10000000
+unix_events=300000 unix_latency_events=3000 peer_unix_events=60000
 quick=""
 case "${1:-}" in
     --quick)
         quick=1 rounds=1 events=500000 hand_over_events=300000 latency_events=1000
         peer_events=100000 peer_cache_events=30000
+        unix_events=100000 unix_latency_events=1000 peer_unix_events=20000
         ;;
     '') ;;
     *) fail "usage: ./dev bench [--quick]" ;;
@@ -47,6 +49,21 @@ measure() {
 
 ours() { measure "ours-$1" "$tool" bench "${@:2}"; }
 theirs() { measure "theirs-$1" "$node" "$root/bench/peer/in_process.mjs" "${@:2}"; }
+# The same across processes, on a Unix socket of their own.
+unix_ours() { ours "$1" --processes --bus "unix:$results/ours.sock" --events "$unix_events" "${@:2}"; }
+unix_peer() { measure "$1" "$node" "$root/bench/peer/unix_socket_run.mjs" "${@:2}" --events "$peer_unix_events"; }
+unix_theirs() { unix_peer "theirs-$1" - "${@:2}"; }
+
+# mixed NAME SHAPE: the reference's processes on our broker.
+mixed() {
+    local path="$results/mixed.sock" broker
+    "$tool" broker --bus "unix:$path" >"$results/broker" 2>"$results/stderr" &
+    broker=$!
+    until grep -q '"role":"broker"' "$results/broker" || ! kill -0 "$broker" 2>/dev/null; do sleep 0.05; done
+    unix_peer "ours-$1" "$path" "$2" --broker external --mode await --broker-pid "$broker"
+    kill "$broker" 2>/dev/null || true
+    wait "$broker" || true
+}
 
 # numbers NAME KEY: the values of a field, one a line; null and missing ones are left out.
 numbers() {
@@ -135,6 +152,28 @@ for ((round = 1; round <= rounds; round++)); do
     ours latency --dispatch queued --rate 1000 --events "$latency_events"
     [[ -n "$reference" ]] && theirs latency bus=ee mode=lat n="$((latency_events / 2))" warm=500
 done
+for ((round = 1; round <= rounds; round++)); do
+    say "across processes, round $round of $rounds"
+    for broker in third publisher subscriber; do
+        unix_ours "unix-$broker-await" --shape one --broker-in "$broker" --in-flight 1
+        [[ -n "$reference" ]] && unix_theirs "unix-$broker-await-await" one --broker "$broker" --mode await
+    done
+    unix_ours unix-third-burst --shape one --in-flight 0
+    unix_ours unix-fanout --shape fanout --subscribers 4 --in-flight 1
+    unix_ours unix-group --shape group --subscribers 4 --in-flight 1
+    unix_ours unix-confirmed --shape one --in-flight 64 --confirmed
+    unix_ours unix-latency --shape one --rate 1000 --events "$unix_latency_events"
+    [[ -n "$reference" ]] || continue
+    unix_theirs unix-third-burst-burst one --broker third --mode burst
+    unix_theirs unix-fanout-await fanout --broker third --mode await
+    unix_theirs unix-group-await group --broker third --mode await
+    unix_theirs unix-latency one --broker third --mode latency
+    mixed mixed-one one
+    mixed mixed-fanout fanout
+    # Compared with the reference's processes on a broker of their own.
+    cp "$results/theirs-unix-third-await-await" "$results/theirs-mixed-one-await"
+    cp "$results/theirs-unix-fanout-await" "$results/theirs-mixed-fanout-await"
+done
 say "memory: $memory_events events through a topic that keeps 100,000"
 ours memory --replay --events "$memory_events"
 
@@ -160,6 +199,27 @@ if [[ -n "$reference" ]]; then
     # Same thread, and the timer of an event loop: another thing, named for scale.
     printf '  (reference, on its own thread: p50 %.1f us, p99 %.1f us)\n' \
         "$(median theirs-latency p50_us)" "$(median theirs-latency p99_us)"
+fi
+
+say ""
+row "across processes" trunkline min-max cpu reference mode cpu ratio "cpu ratio" floor goal reached
+ratio_row "1 to 1, broker apart" unix-third-await 5 7
+ratio_row "1 to 1, broker apart, burst" unix-third-burst 12 20
+ratio_row "1 to 1, broker publishes" unix-publisher-await 6 12
+ratio_row "1 to 1, broker subscribes" unix-subscriber-await 4 8
+ratio_row "1 to 4" unix-fanout 12 20
+ratio_row "1 to a group of 4" unix-group 1 5
+ratio_row "theirs on our broker, 1" mixed-one 1.3 1.6
+ratio_row "theirs on our broker, 4" mixed-fanout 2.5 4
+row "1 to 1, confirmed" "$(rate "$(median ours-unix-confirmed events_per_second)")" - \
+    "$(nanoseconds "$(median ours-unix-confirmed cpu_us_per_event)")" - - - - - - - -
+p50="$(median ours-unix-latency p50_us)"
+peer_p50="$(median theirs-unix-latency p50_us)"
+printf 'Latency at 1,000 events/s, broker apart: p50 %s us, p99 %s us; reference p50 %s us\n' \
+    "${p50:--}" "$(median ours-unix-latency p99_us)" "${peer_p50:--}"
+if [[ -n "$peer_p50" && -n "$p50" ]]; then
+    printf '  better by %s; floor 2.5x, goal 4x and at most 55 us\n' \
+        "$(awk -v a="$peer_p50" -v b="$p50" 'BEGIN { printf "%.1fx", a / b }')"
 fi
 
 peak="$(median ours-memory peak_rss_mb)"

@@ -7,6 +7,7 @@
 // See README.md beside this file.
 
 #include "ledger.hpp"
+#include "member_process.hpp"
 #include "messages.hpp"
 #include "progress.hpp"
 #include "worker.hpp"
@@ -19,16 +20,19 @@
 #include <boost/system/system_error.hpp>
 
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <memory>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace word_count {
@@ -36,7 +40,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int workers = 4;
 constexpr auto patience = 10s;
 
 constexpr std::string_view usage =
@@ -44,9 +47,11 @@ constexpr std::string_view usage =
 
 Counts the words of the files (default: a text that comes with the example).
 
-  --bus URL   the bus; default memory:?replay=1
-  --once      run once and stop, which is what happens without it, too
-  -h, --help  this
+  --bus URL    the bus; default memory:?replay=1. On unix:PATH the workers are processes of their
+               own, and so is the broker, which is killed half-way
+  --workers N  how many share the lines, 1 to 64; default 4
+  --once       run once and stop, which is what happens without it, too
+  -h, --help   this
 
 Exit code: 0 every line was counted once, 1 it was not, 2 wrong usage or unreadable file.
 )";
@@ -59,8 +64,18 @@ class usage_error : public std::runtime_error {
 struct arguments {
     std::string bus = "memory:?replay=1";
     std::vector<std::string> files;
+    int workers = 4;
+    std::string member;  // what this process is when another one started it
     bool help = false;
 };
+
+int number_of_workers(const std::string& text) {
+    int number = 0;
+    const auto got = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (got.ec != std::errc{} || got.ptr != text.data() + text.size() || number < 1 || number > 64)
+        throw usage_error("--workers is \"" + text + "\": want a number from 1 to 64");
+    return number;
+}
 
 arguments parse(const std::vector<std::string>& words) {
     arguments result;
@@ -78,6 +93,14 @@ arguments parse(const std::vector<std::string>& words) {
             result.bus = words[i];
         } else if (word.starts_with("--bus=")) {
             result.bus = word.substr(std::string_view("--bus=").size());
+        } else if (word == "--workers" || word == "--member") {
+            if (++i == words.size()) throw usage_error(word + " needs a value");
+            if (word == "--workers")
+                result.workers = number_of_workers(words[i]);
+            else
+                result.member = words[i];
+        } else if (word.starts_with("--workers=")) {
+            result.workers = number_of_workers(word.substr(std::string_view("--workers=").size()));
         } else if (word != "--once") {
             throw usage_error("unknown option " + word + " (see --help)");
         }
@@ -109,6 +132,11 @@ void must(const trunkline::error_code& ec, const char* what) {
     if (ec) throw boost::system::system_error(ec, what);
 }
 
+// In process it is ready at once; a broker may need a moment.
+void must_be_ready(trunkline::subscription& s) {
+    s.ready(boost::asio::use_future).get();
+}
+
 // What the bus has to say, except that a handler failed which was meant to.
 void print_unless_on_purpose(const trunkline::log_record& record) {
     for (const auto& field : record.fields) {
@@ -129,6 +157,76 @@ void print_words(const word_counts& counts) {
     }
 }
 
+// The strand: coroutines of one worker take turns, those of different workers do not.
+trunkline::subscription start_worker(trunkline::app& app, mishaps& noted, bool clumsy) {
+    const auto strand = boost::asio::make_strand(app.executor());
+    return app.pubsub().subscribe(
+        lines_topic,
+        trunkline::on_executor(strand, worker(app.pubsub(), noted, clumsy)),
+        trunkline::subscribe_options().group("workers").rejection_is_nack(true)
+    );
+}
+
+trunkline::app_options options_for(const arguments& given) {
+    return trunkline::app_options().pubsub(given.bus).logger(
+        trunkline::logger(trunkline::log_level::warn, print_unless_on_purpose)
+    );
+}
+
+// What a process does that the main one has started: nothing but being the broker, or working.
+int run_member(const arguments& given) {
+    mishaps noted;
+    trunkline::app app(options_for(given));
+    trunkline::subscription work;
+    if (given.member == "broker")
+        work = app.pubsub().subscribe("nothing", [](const trunkline::event&) {});
+    else
+        work = start_worker(app, noted, given.member == "clumsy");
+    must_be_ready(work);
+    say_ready_and_wait();
+    must(app.stop_blocking(), "stop");
+    std::cout << noted.failures << ' ' << noted.redeliveries << std::endl;
+    return 0;
+}
+
+// The workers as processes, and one more that is the broker because it comes first.
+class member_processes {
+public:
+    member_processes(const arguments& given) {
+        if (!given.bus.starts_with("unix:")) return;
+        const auto start = [&](const char* what) {
+            return std::make_unique<member_process>(
+                std::vector<std::string>{"--bus", given.bus, "--member", what}
+            );
+        };
+        broker_ = start("broker");
+        for (int i = 1; i <= given.workers; ++i)
+            workers_.push_back(start(i == given.workers ? "clumsy" : "worker"));
+    }
+    bool any() const { return !workers_.empty(); }
+    void kill_broker() {
+        if (broker_ == nullptr) return;
+        broker_->kill_9();
+        broker_.reset();
+        std::cerr << "killed the broker process\n";
+    }
+    void end(mishaps& noted) {
+        for (auto& w : std::exchange(workers_, {})) {
+            std::istringstream numbers(w->end());
+            std::uint64_t failures = 0;
+            std::uint64_t redeliveries = 0;
+            if (!(numbers >> failures >> redeliveries))
+                throw std::runtime_error("a worker did not end well");
+            noted.failures += failures;
+            noted.redeliveries += redeliveries;
+        }
+    }
+
+private:
+    std::unique_ptr<member_process> broker_;
+    std::vector<std::unique_ptr<member_process>> workers_;
+};
+
 int run(const arguments& given) {
     std::vector<std::string> lines;
     for (const auto& file : given.files) read_lines(file, lines);
@@ -142,11 +240,9 @@ int run(const arguments& given) {
     auto history = std::make_shared<trunkline::memory_server_cache>(
         trunkline::memory_cache_options().max_events(lines.size()).max_bytes(0).ttl(0ms)
     );
-    auto options = trunkline::app_options().pubsub(given.bus).cache(history).logger(
-        trunkline::logger(trunkline::log_level::warn, print_unless_on_purpose)
-    );
+    member_processes members(given);
     // Declared after what the handlers use: its destructor waits for them.
-    trunkline::app app(options);
+    trunkline::app app(options_for(given).cache(history));
     auto& bus = app.pubsub();
 
     const auto read_into = [](ledger& book) {
@@ -158,26 +254,19 @@ int run(const arguments& given) {
     subscriptions.push_back(bus.subscribe(counts_topic, [&](const trunkline::event& e) {
         counted.enter(line_of(e), words_of(e));
     }));
-    for (int i = 1; i <= workers; ++i) {
-        // The strand: coroutines of one worker take turns, those of different workers do not.
-        auto strand = boost::asio::make_strand(app.executor());
-        const bool clumsy = i == workers;
-        subscriptions.push_back(bus.subscribe(
-            lines_topic,
-            trunkline::on_executor(strand, worker(bus, noted, clumsy)),
-            trunkline::subscribe_options().group("workers")
-        ));
-    }
-    // In process they are ready at once; a broker may need a moment.
-    for (auto& s : subscriptions) s.ready(boost::asio::use_future).get();
+    for (int i = 1; i <= given.workers && !members.any(); ++i)
+        subscriptions.push_back(start_worker(app, noted, i == given.workers));
+    for (auto& s : subscriptions) must_be_ready(s);
 
     const auto time = trunkline::system_clock();
     const auto started = time->now();
     {
         progress bar(lines.size(), time);
         for (std::size_t i = 0; i < lines.size(); ++i) {
+            if (i == lines.size() / 2) members.kill_broker();
             // Waits when the workers are behind, so that nothing piles up.
-            must(bus.publish_blocking(lines_topic, line_event(i, lines[i])), "publish");
+            const auto confirmed = trunkline::publish_options().confirmed();
+            must(bus.publish_blocking(lines_topic, line_event(i, lines[i]), confirmed), "publish");
             bar.reached(i + 1);
         }
     }
@@ -192,6 +281,7 @@ int run(const arguments& given) {
         late.ready(boost::asio::use_future).get();
         replayed.wait_for_all(patience);
     }
+    members.end(noted);
     must(app.stop_blocking(), "stop");
 
     print_words(counted.words());
@@ -235,7 +325,7 @@ int main(int argc, char** argv) {
             std::cout << word_count::usage;
             return 0;
         }
-        return word_count::run(given);
+        return given.member.empty() ? word_count::run(given) : word_count::run_member(given);
     } catch (const word_count::usage_error& e) {
         std::cerr << "error: " << e.what() << '\n';
         return 2;

@@ -21,8 +21,8 @@ struct mishaps {
 };
 
 /// Counts the words of a line and publishes the result. As a coroutine it can wait for room on the
-/// topic `counts` without holding a thread. The line is acknowledged once its counts are on the
-/// bus; a worker that throws before that gives it back, and the next worker of the group gets it.
+/// topic `counts` without holding a thread. The line is acknowledged once its counts are with whoever
+/// listens; a worker that throws before that gives it back, and it comes again.
 class worker {
 public:
     static constexpr const char* excuse = "dropped on purpose";
@@ -42,7 +42,10 @@ public:
             throw std::runtime_error(excuse);
         }
         auto counts = counts_event(line_of(event), count_words(text_of(event)));
-        co_await bus_.async_publish(counts_topic, std::move(counts), boost::asio::use_awaitable);
+        const auto confirmed = trunkline::publish_options().confirmed();
+        co_await bus_.async_publish(
+            counts_topic, std::move(counts), confirmed, boost::asio::use_awaitable
+        );
         std::move(line).ack();
     }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -24,7 +25,7 @@ namespace cli_test {
 namespace {
 
 // A hang must fail the test; a slow machine must not.
-constexpr auto patience = std::chrono::seconds{60};
+constexpr auto patience = std::chrono::milliseconds{60'000};
 
 std::string path_of_program() {
     const char* from_environment = std::getenv("TRUNKLINE_CLI");
@@ -56,12 +57,22 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
     return result;
 }
 
-std::vector<std::string> environment_with(const std::vector<std::string>& extra) {
+std::string_view name_in(std::string_view variable) {
+    return variable.substr(0, variable.find('='));
+}
+
+std::vector<std::string> environment_with(std::vector<std::string> own) {
+    const auto has = [&](std::string_view name) {
+        return std::any_of(own.begin(), own.end(), [&](const auto& variable) {
+            return name_in(variable) == name;
+        });
+    };
+    if (!has("TRUNKLINE_BUS")) own.emplace_back("TRUNKLINE_BUS=memory:");
     std::vector<std::string> result;
     for (char** at = environ; *at != nullptr; ++at) {
-        if (!std::string_view(*at).starts_with("TRUNKLINE_BUS=")) result.emplace_back(*at);
+        if (!has(name_in(*at))) result.emplace_back(*at);
     }
-    result.insert(result.end(), extra.begin(), extra.end());
+    result.insert(result.end(), own.begin(), own.end());
     return result;
 }
 
@@ -196,29 +207,54 @@ void program::signal(int number) {
 
 // Moves what can be moved; false when both outputs have ended, or nothing happened for too long.
 bool program::pump() {
-    if (out_ < 0 && err_ < 0) return false;
-    if (input_.empty() && close_input_after_) close_one(in_);
-    // poll() passes over negative descriptors.
-    pollfd streams[] = {
-        {reads_output_ ? out_ : -1, POLLIN, 0},
-        {err_, POLLIN, 0},
-        {input_.empty() ? -1 : in_, POLLOUT, 0}
-    };
-    const auto limit = std::chrono::milliseconds(patience);
-    const int ready = ::poll(streams, 3, static_cast<int>(limit.count()));
-    if (ready == 0) {
-        ADD_FAILURE() << "nothing happened for too long\n" << testing::PrintToString(seen_);
-        ::kill(process_, SIGKILL);
-        return false;
+    if (!open()) return false;
+    if (pump({this}, patience)) return true;
+    ADD_FAILURE() << "nothing happened for too long\n" << testing::PrintToString(seen_);
+    ::kill(process_, SIGKILL);
+    return false;
+}
+
+// False when nothing happened in that time.
+bool program::pump(std::initializer_list<program*> all, std::chrono::milliseconds limit) {
+    constexpr std::size_t streams_each = 3;
+    std::vector<pollfd> streams;
+    for (auto* p : all) {
+        if (p->input_.empty() && p->close_input_after_) close_one(p->in_);
+        // poll() passes over negative descriptors.
+        streams.push_back({p->reads_output_ ? p->out_ : -1, POLLIN, 0});
+        streams.push_back({p->err_, POLLIN, 0});
+        streams.push_back({p->input_.empty() ? -1 : p->in_, POLLOUT, 0});
     }
-    if (streams[0].revents != 0) take(out_, seen_.out);
-    if (streams[1].revents != 0) take(err_, seen_.err);
-    if (streams[2].revents != 0) {
-        const auto size = ::write(in_, input_.data(), input_.size());
-        if (size > 0)
-            input_.erase(0, static_cast<std::size_t>(size));
-        else if (errno != EAGAIN && errno != EINTR)
-            input_.clear();  // nobody reads it
+    if (::poll(streams.data(), streams.size(), static_cast<int>(limit.count())) == 0) return false;
+    const auto* at = streams.data();
+    for (auto* p : all) {
+        if (at[0].revents != 0) take(p->out_, p->seen_.out);
+        if (at[1].revents != 0) take(p->err_, p->seen_.err);
+        if (at[2].revents != 0) {
+            const auto size = ::write(p->in_, p->input_.data(), p->input_.size());
+            if (size > 0)
+                p->input_.erase(0, static_cast<std::size_t>(size));
+            else if (errno != EAGAIN && errno != EINTR)
+                p->input_.clear();  // nobody reads it
+        }
+        at += streams_each;
+    }
+    return true;
+}
+
+const outcome& program::seen() {
+    while (open() && pump({this}, std::chrono::milliseconds{0})) {
+    }
+    return seen_;
+}
+
+bool wait_for(std::initializer_list<program*> all, const std::function<bool()>& condition) {
+    while (!condition()) {
+        if (std::none_of(all.begin(), all.end(), [](auto* p) { return p->open(); })) return false;
+        if (program::pump(all, patience)) continue;
+        for (auto* p : all)
+            ADD_FAILURE() << "nothing happened for too long\n" << testing::PrintToString(p->seen_);
+        return false;
     }
     return true;
 }

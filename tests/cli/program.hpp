@@ -2,6 +2,9 @@
 
 #include <boost/json/value.hpp>
 
+#include <chrono>
+#include <functional>
+#include <initializer_list>
 #include <iosfwd>
 #include <string>
 #include <string_view>
@@ -31,7 +34,8 @@ class program {
 public:
     using arguments = std::vector<std::string>;
 
-    /// `environment`: NAME=value pairs beside the test's own; TRUNKLINE_BUS is never inherited.
+    /// `environment`: NAME=value pairs beside the test's own. Without a TRUNKLINE_BUS among them it
+    /// is `memory:`, so that no test meets another's bus by accident.
     explicit program(const arguments& args, const arguments& environment = {});
     ~program();
     program(const program&) = delete;
@@ -47,12 +51,19 @@ public:
     bool wait_for_output(std::string_view text);
     bool wait_for_error(std::string_view text);
     void signal(int number);
+    pid_t pid() const noexcept { return process_; }
+    /// What was read from standard output and error so far, without waiting.
+    const outcome& seen();
     /// Closes standard input, reads everything and waits for the end.
     outcome finish();
 
 private:
+    friend bool wait_for(std::initializer_list<program*>, const std::function<bool()>&);
+
     bool pump_until(const std::string& where, std::string_view text);
     bool pump();
+    static bool pump(std::initializer_list<program*> all, std::chrono::milliseconds limit);
+    bool open() const noexcept { return out_ >= 0 || err_ >= 0; }
 
     pid_t process_ = -1;
     int in_ = -1;
@@ -63,6 +74,10 @@ private:
     bool reads_output_ = true;
     outcome seen_;
 };
+
+/// Moves the input and output of all of them until the condition holds. False, and a failure of the
+/// test, when nothing happens for too long; false when all their outputs have ended.
+bool wait_for(std::initializer_list<program*> all, const std::function<bool()>& condition);
 
 /// Runs to the end.
 outcome run(const program::arguments& args, std::string_view input = {});

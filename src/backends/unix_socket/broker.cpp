@@ -27,6 +27,8 @@ constexpr milliseconds hold_max{200};
 constexpr milliseconds stall_time{100};
 constexpr std::size_t stall_bytes = std::size_t{256} << 10;
 constexpr std::size_t soft_max = std::size_t{1} << 20;
+// Group events of an earlier broker that are remembered.
+constexpr std::size_t taken_max = 262'144;
 // A member's name for itself is a UUID.
 constexpr std::size_t member_bytes_max = 64;
 // Memberships of one client.
@@ -204,6 +206,8 @@ void broker::handle_extension(peer& from, std::string_view line) {
         append_json_string(frame_, bus_.member_id());
         frame_.append("]}\n");
         send_limited(from, frame_);
+    } else if (type == "trunkline.recent") {
+        note_recent(text_of(*fields, "keys"));
     } else if (type == "trunkline.ready") {
         from.ready = true;
         std::erase(expected_, from.member);
@@ -262,7 +266,7 @@ void broker::publish_from(peer& from, const frame& f, std::shared_ptr<void>& roo
         append_stamp(out, id, created);
         out.push_back('}');
     };
-    traffic what{f.topic, f.resent, nullptr};
+    traffic what{f.topic, id, f.resent, nullptr};
     ++bus_.published;
     if (f.local_only) {
         if (auto* t = bus_.local().find(f.topic)) {
@@ -355,7 +359,8 @@ bool broker::publish(outgoing& out, error_code& ec) {
         for (auto* p : slow) p->wait_for_room.push_back(room);
     }
 
-    traffic what{out.topic, out.resent, nullptr};
+    const auto id = out.e.id().text();
+    traffic what{out.topic, id, out.resent, nullptr};
     if (out.confirmed) {
         what.receipt = std::make_shared<confirmation>();
         what.receipt->number = out.number;
@@ -388,6 +393,10 @@ template <class Local, class Body>
 void broker::route(
     const traffic& what, Local&& local, Body&& body, const std::shared_ptr<void>& room
 ) {
+    if (what.resent)
+        std::erase_if(targets_.groups, [&](const auto& g) {
+            return is_taken(what.id, what.topic, g.group);
+        });
     auto* t = bus_.local().find(what.topic);
     const bool remote = !targets_.everyone.empty() ||
                         std::any_of(
@@ -408,11 +417,11 @@ void broker::route(
             if (!std::exchange(read, true)) e = local();
             return e;
         };
-        if (!t->everyone.empty() && get() != nullptr && !bus_.came_before(*e, {}, what.resent))
+        if (!t->everyone.empty() && get() != nullptr && !bus_.came_before(*e, what.topic, {}, what.resent))
             bus_.give_everyone(*t, *e, room);
         for (const auto& g : targets_.groups) {
             if (g.member != own_process || get() == nullptr) continue;
-            if (!bus_.came_before(*e, g.group, what.resent))
+            if (!bus_.came_before(*e, what.topic, g.group, what.resent))
                 bus_.give_group(*t, g.group, *e, 0, room);
         }
     }
@@ -424,6 +433,21 @@ void broker::route(
         if (g.member == own_process) continue;
         const std::string group(g.group);
         if (auto* p = find(g.member)) send_event(*p, what, &group);
+    }
+}
+
+// A group event that some member has already is not given to another.
+bool broker::is_taken(std::string_view id, std::string_view topic, std::string_view group) const {
+    const auto key = core::key_of(event_id::from_text(id), topic, group);
+    return taken_.contains(key) || bus_.recent_.has(key);
+}
+
+void broker::note_recent(std::string_view keys) {
+    constexpr std::size_t digits = 16;
+    for (; keys.size() >= digits && taken_.size() < taken_max; keys.remove_prefix(digits)) {
+        std::uint64_t key = 0;
+        std::from_chars(keys.data(), keys.data() + digits, key, 16);
+        taken_.insert(key);
     }
 }
 
@@ -644,7 +668,7 @@ void broker::reroute(const group_delivery& d, peer_id except) {
         return;
     }
     ++bus_.numbers.handed_on;
-    const traffic what{d.topic, false, nullptr};
+    const traffic what{d.topic, {}, false, nullptr};
     if (*who != own_process) {
         auto* p = find(*who);
         if (p == nullptr) return;
@@ -654,7 +678,8 @@ void broker::reroute(const group_delivery& d, peer_id except) {
         return;
     }
     frame_scanner scanner;
-    const auto* f = scanner.scan(*d.body + "}");
+    const auto line = *d.body + "}";
+    const auto* f = scanner.scan(line);
     auto* t = bus_.local().find(d.topic);
     if (f == nullptr || t == nullptr) return;
     if (const auto e = read_event(f->event, now_ms())) bus_.give_group(*t, d.group, *e, 0, nullptr);
@@ -667,10 +692,14 @@ bool broker::hand_on(
     auto* p = who ? find(*who) : nullptr;
     if (p == nullptr) return false;
     ++bus_.numbers.handed_on;
-    const traffic what{topic, false, nullptr};
+    const traffic what{topic, {}, false, nullptr};
     body_ = R"({"type":"event","topic":)";
     body_.append(topic).append(R"(,"event":{)");
-    append_event_members(body_, e);
+    try {
+        append_event_members(body_, e);
+    } catch (const boost::system::system_error&) {
+        return false;  // a live object, which cannot leave the process
+    }
     body_.push_back(',');
     append_stamp(body_, e.id().text(), e.created_at().time_since_epoch().count());
     body_.push_back('}');

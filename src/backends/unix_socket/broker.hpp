@@ -2,6 +2,8 @@
 
 #include "backends/unix_socket/core.hpp"
 
+#include <unordered_set>
+
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
 
@@ -75,6 +77,7 @@ private:
     };
     struct traffic {
         std::string_view topic;
+        std::string_view id;
         bool resent = false;
         std::shared_ptr<confirmation> receipt;  ///< null: nobody asks for one
     };
@@ -88,6 +91,8 @@ private:
     void route(
         const traffic& what, Local&& local, Body&& body, const std::shared_ptr<void>& room
     );
+    void note_recent(std::string_view keys);
+    bool is_taken(std::string_view id, std::string_view topic, std::string_view group) const;
     void send_event(peer& to, const traffic& what, const std::string* group);
     void append_tail(const traffic& what, const std::string* group);
     bool send_limited(peer& to, std::string_view text);
@@ -121,6 +126,7 @@ private:
     bool holding_ = false;  ///< members of the last broker are still coming
     steady::time_point hold_until_{};
     std::vector<std::string> expected_;
+    std::unordered_set<std::uint64_t> taken_;  ///< group events that members brought along
     std::vector<held_line> held_;
     std::deque<outgoing> held_own_;
     std::size_t held_bytes_ = 0;

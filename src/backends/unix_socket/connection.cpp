@@ -28,7 +28,9 @@ connection::read_result connection::fill() {
         const auto got = ::recv(fd_, space.data(), space.size(), MSG_DONTWAIT);
         if (got > 0) {
             in.commit(static_cast<std::size_t>(got));
-            return read_result::some;
+            // Less than there was room for is all there was: no need to ask again.
+            return static_cast<std::size_t>(got) < space.size() ? read_result::all
+                                                                : read_result::some;
         }
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return read_result::nothing_yet;
@@ -42,8 +44,11 @@ connection::write_result connection::write() {
         msghdr message{};
         message.msg_iov = pieces.data();
         message.msg_iovlen = out.gather(pieces);
-        const auto sent =
-            ::sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+        // One piece is the rule, and cheaper as such.
+        const auto sent = message.msg_iovlen == 1
+                              ? ::send(fd_, pieces[0].iov_base, pieces[0].iov_len, flags)
+                              : ::sendmsg(fd_, &message, flags);
         if (sent >= 0) {
             out.consume(static_cast<std::size_t>(sent));
             continue;

@@ -32,7 +32,12 @@ public:
     /// socket thread may be reading from it.
     void close() noexcept;
 
-    enum class read_result { some, nothing_yet, ended };
+    enum class read_result {
+        some,         ///< and there may be more
+        all,          ///< what was there
+        nothing_yet,
+        ended
+    };
     /// Reads what is there, up to a fair share.
     read_result fill();
     wire::line_splitter in;

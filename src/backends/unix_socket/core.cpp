@@ -26,6 +26,8 @@ using std::chrono::milliseconds;
 
 // Ids that are remembered against events that come twice.
 constexpr std::size_t recent_max = 65'536;
+// Of these, the group events that a new broker is told of.
+constexpr std::size_t recent_in_groups_max = 4096;
 // Redeliveries that wait for their time.
 constexpr std::size_t redeliveries_max = 65'536;
 // How long close waits for what is still to be written and confirmed.
@@ -83,7 +85,8 @@ core::core(unix_socket_options options)
       path_(options_.path()),
       access_(rules_of(options_)),
       member_id_(event_id::random().text()),
-      recent_(recent_max) {}
+      recent_(recent_max),
+      recent_in_groups_(recent_in_groups_max) {}
 
 core::~core() = default;
 
@@ -253,15 +256,23 @@ bool core::give_group(
     return false;
 }
 
-bool core::came_before(const event& e, std::string_view group, bool resent) {
-    const auto id = e.id();
-    const auto key =
-        std::hash<event_id>{}(id) ^ (group.empty() ? 0 : base::hash_text(group) * 31);
+std::uint64_t core::key_of(
+    const event_id& id, std::string_view topic, std::string_view group
+) noexcept {
+    const auto of_group = group.empty() ? 0 : base::hash_text(group) * 31;
+    return std::hash<event_id>{}(id) ^ base::hash_text(topic) ^ of_group;
+}
+
+bool core::came_before(
+    const event& e, std::string_view topic, std::string_view group, bool resent
+) {
+    const auto key = key_of(e.id(), topic, group);
     if (resent && recent_.has(key)) {
         ++numbers.duplicates;
         return true;
     }
     recent_.note(key);
+    if (!group.empty()) recent_in_groups_.note(key);
     return false;
 }
 
@@ -284,9 +295,14 @@ void core::send(connection& to, shared_text text) {
 }
 
 void core::flush_dirty() {
-    for (auto& c : std::exchange(dirty_, {})) {
-        c->dirty = false;
-        write(*c);
+    // Writing may make others dirty; the two lists keep their memory.
+    while (!dirty_.empty()) {
+        std::swap(dirty_, being_written_);
+        for (auto& c : being_written_) {
+            c->dirty = false;
+            write(*c);
+        }
+        being_written_.clear();
     }
 }
 
@@ -349,8 +365,9 @@ void core::on_readable(const std::shared_ptr<connection>& c, bool ok) {
         }
         const auto got = c->fill();
         ended = got == connection::read_result::ended;
+        const bool read = got == connection::read_result::some || got == connection::read_result::all;
+        if (read && !process(c)) return;
         if (got != connection::read_result::some) break;
-        if (!process(c)) return;
     }
     if (ended) {
         lost(c);

@@ -129,8 +129,16 @@ public:
         std::uint64_t token,
         const std::shared_ptr<void>& room
     );
+    /// Under which key an event to this topic and group is remembered; the same in every process.
+    static std::uint64_t key_of(
+        const event_id& id, std::string_view topic, std::string_view group
+    ) noexcept;
     /// True when this event, marked as sent again, came before; otherwise it is noted.
-    bool came_before(const event& e, std::string_view group, bool resent);
+    bool came_before(
+        const event& e, std::string_view topic, std::string_view group, bool resent
+    );
+    /// Group events that this process got lately.
+    const recent_ids& recent_group_events() const noexcept { return recent_in_groups_; }
     void announced(std::string_view topic, std::optional<std::string_view> group);
     void announce_all();
     /// Confirmed publishes of this process up to `number` are with every target, or failed.
@@ -210,9 +218,11 @@ private:
     std::condition_variable hurry_;  ///< ends a pause of `run_join` early
     local_registry local_;
     recent_ids recent_;
+    recent_ids recent_in_groups_;
     std::unique_ptr<link> link_;
     std::unique_ptr<broker> broker_;
     std::vector<std::shared_ptr<connection>> dirty_;
+    std::vector<std::shared_ptr<connection>> being_written_;
     bool flush_posted_ = false;
     std::deque<outgoing> pending_;      ///< until there is a broker
     std::size_t pending_bytes_ = 0;

@@ -7,7 +7,9 @@
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdio>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -43,8 +45,24 @@ void link::introduce() {
     bus_.send(*to_, frame_);
     // Whoever answers this without having answered the greeting is no Trunkline broker.
     barrier(nullptr);
+    report_recent();
     bus_.announce_all();
     bus_.send(*to_, std::string_view("{\"type\":\"trunkline.ready\"}\n"));
+}
+
+// Which group events are with this process already: a publisher may send them again, and the new
+// broker would give them to another member.
+void link::report_recent() {
+    const auto& keys = bus_.recent_group_events().all();
+    if (keys.empty()) return;
+    frame_ = R"({"type":"trunkline.recent","keys":")";
+    std::array<char, 17> text{};
+    for (const auto key : keys) {
+        std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(key));
+        frame_.append(text.data(), 16);
+    }
+    frame_.append("\"}\n");
+    bus_.send(*to_, frame_);
 }
 
 void link::subscribe(std::string_view topic, std::optional<std::string_view> group) {
@@ -69,7 +87,8 @@ bool link::publish(outgoing& out, bool write_now, error_code& ec) {
         return false;
     }
     frame_.append(R"(},"localOnly":)").append(undefined_text);
-    frame_.append(R"(,"id":")").append(out.e.id().text()).push_back('"');
+    frame_.append(R"(,"id":)");
+    append_json_string(frame_, out.e.id().text());
     if (out.keep_time) {
         frame_.append(R"(,"createdAt":)")
             .append(std::to_string(out.e.created_at().time_since_epoch().count()));
@@ -156,7 +175,7 @@ void link::deliver(const frame& f, const std::shared_ptr<void>& room) {
         std::chrono::system_clock::now().time_since_epoch()
     );
     auto e = read_event(f.event, now.count());
-    if (!e || bus_.came_before(*e, f.group, f.resent)) {
+    if (!e || bus_.came_before(*e, f.topic, f.group, f.resent)) {
         bus_.settled(token);
         return;
     }

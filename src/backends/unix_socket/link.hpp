@@ -33,6 +33,7 @@ public:
     std::deque<outgoing> unwritten();
 
 private:
+    void report_recent();
     void handle_extension(std::string_view line);
     void deliver(const frame& f, const std::shared_ptr<void>& room);
     void barrier_passed(std::string_view group);

@@ -35,6 +35,8 @@ public:
                    std::make_reverse_iterator(newest);
     }
 
+    const std::vector<std::uint64_t>& all() const noexcept { return keys_; }
+
 private:
     std::size_t limit_;
     std::size_t oldest_ = 0;
