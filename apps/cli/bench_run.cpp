@@ -12,6 +12,7 @@ namespace trunkline_cli {
 bench_result run_bench(trunkline::pubsub& bus, const bench_plan& plan) {
     bench_sender sender(bus, plan);
     std::vector<std::unique_ptr<bench_receiver>> receivers;
+    receivers.reserve(plan.subscribers);
     for (std::size_t i = 0; i < plan.subscribers; ++i)
         receivers.push_back(std::make_unique<bench_receiver>(bus, plan));
     const auto time = trunkline::system_clock();

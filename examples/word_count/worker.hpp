@@ -21,8 +21,8 @@ struct mishaps {
 };
 
 /// Counts the words of a line and publishes the result. As a coroutine it can wait for room on the
-/// topic `counts` without holding a thread. The line is acknowledged once its counts are with whoever
-/// listens; a worker that throws before that gives it back, and it comes again.
+/// topic `counts` without holding a thread. The line is acknowledged once its counts are with
+/// whoever listens; a worker that throws before that gives it back, and it comes again.
 class worker {
 public:
     static constexpr const char* excuse = "dropped on purpose";

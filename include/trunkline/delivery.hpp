@@ -16,8 +16,8 @@ TRUNKLINE_NAMESPACE_BEGIN
 
 /// What a backend implements to learn how a delivery ended. One object serves many deliveries; the
 /// token tells them apart. `hold` is called when a handler moves its delivery out, and exactly one
-/// of `ack`, `nack`, `reject` or `drop` with `held` true follows, on any thread, possibly after the bus is
-/// gone: a settler keeps itself alive while held.
+/// of `ack`, `nack`, `reject` or `drop` with `held` true follows, on any thread, possibly after the
+/// bus is gone: a settler keeps itself alive while held.
 class TRUNKLINE_EXPORT settler {
 public:
     virtual void hold() noexcept = 0;
@@ -71,8 +71,8 @@ private:
 
 /// One event on its way to one handler, and the right to settle it. Move-only, 32 bytes. Let go
 /// unsettled, the event stays pending where the backend keeps a pending list; destroyed unsettled
-/// while an exception unwinds, it counts as rejected (see `subscribe_options::rejection_is_nack`). Safe to move to another thread; may outlive the
-/// handler, the subscription and the bus.
+/// while an exception unwinds, it counts as rejected (see `subscribe_options::rejection_is_nack`).
+/// Safe to move to another thread; may outlive the handler, the subscription and the bus.
 class TRUNKLINE_EXPORT delivery {
 public:
     /// For backends. Tokens use the lower 61 bits.

@@ -14,7 +14,8 @@ TRUNKLINE_NAMESPACE_BEGIN
 
 /// Appends the event as one line of plain JSON, as JSON.stringify prints a Mastra event:
 /// `type`, `data` (left out when absent), `runId`, further fields, `id`, `createdAt` (ISO text),
-/// `index` and `logGeneration` when there are any, `deliveryAttempt`. Throws `not_supported` for a live payload.
+/// `index` and `logGeneration` when there are any, `deliveryAttempt`. Throws `not_supported` for a
+/// live payload.
 TRUNKLINE_EXPORT void append_event_json(std::string& out, const event& e);
 
 /// Builds a draft from an object with a string `type`; `runId` falls back to `default_run_id`.

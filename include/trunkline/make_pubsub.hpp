@@ -46,9 +46,9 @@ TRUNKLINE_EXPORT std::span<const backend_description> backends() noexcept;
 /// Options that every backend's URL takes: `replay` and what belongs to it.
 TRUNKLINE_EXPORT std::span<const url_option> replay_options() noexcept;
 
-/// Builds a bus from a URL: `memory:` or `unix:/path/to/bus.sock`, with options in the query, for instance
-/// `memory:?dispatch=queued&replay=1`. Throws std::invalid_argument naming an unknown scheme, an
-/// unknown option or a value out of range.
+/// Builds a bus from a URL: `memory:` or `unix:/path/to/bus.sock`, with options in the query, for
+/// instance `memory:?dispatch=queued&replay=1`. Throws std::invalid_argument naming an unknown
+/// scheme, an unknown option or a value out of range.
 TRUNKLINE_EXPORT std::shared_ptr<pubsub> make_pubsub(
     std::string_view url, bus_environment environment = {}
 );

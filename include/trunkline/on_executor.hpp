@@ -48,8 +48,9 @@ struct coroutine_handler : asynchronous_handler_tag {
 
 /// Makes a handler out of a coroutine function `awaitable<void>(delivery&)` that runs on
 /// `executor`. Coroutines of one subscription start in order and run side by side, at most
-/// `subscribe_options::in_flight` of them; one that ends with an exception rejects, one that returns
-/// without settling leaves the event pending. Inside a batch each is awaited before the next.
+/// `subscribe_options::in_flight` of them; one that ends with an exception rejects, one that
+/// returns without settling leaves the event pending. Inside a batch each is awaited before the
+/// next.
 template <class F>
 handler on_executor(boost::asio::any_io_executor executor, F f) {
     using callable = std::decay_t<F>;

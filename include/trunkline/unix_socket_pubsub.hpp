@@ -25,9 +25,9 @@ class core;
 
 /// What a process is on its bus at the moment.
 enum class bus_role {
-    none,      ///< not connected: not needed yet, looking for the broker, or closed
-    client,    ///< connected to the broker
-    broker,    ///< the others are connected to this one
+    none,    ///< not connected: not needed yet, looking for the broker, or closed
+    client,  ///< connected to the broker
+    broker,  ///< the others are connected to this one
 };
 
 class unix_socket_options {
@@ -70,9 +70,7 @@ public:
         broker_path_check_interval_ = time;
         return *this;
     }
-    milliseconds broker_path_check_interval() const noexcept {
-        return broker_path_check_interval_;
-    }
+    milliseconds broker_path_check_interval() const noexcept { return broker_path_check_interval_; }
 
     /// How long a publish or subscribe waits for a broker before it fails with `broker_lost`.
     /// Default 5 s.
@@ -168,15 +166,15 @@ private:
 
 /// Numbers of the socket side since construction.
 struct unix_socket_counters {
-    std::size_t clients = 0;                     ///< connected to this broker now
-    std::size_t queued_bytes = 0;                ///< waiting to be written now
-    unsigned long long clients_dropped = 0;      ///< disconnected for a limit
-    unsigned long long frames_ignored = 0;       ///< lines that are no frame
-    unsigned long long elections = 0;            ///< times this process became broker
-    unsigned long long peers_refused = 0;        ///< connections of users who may not
-    unsigned long long resent = 0;               ///< publishes sent again after a broker was lost
-    unsigned long long duplicates = 0;           ///< events dropped because they had come before
-    unsigned long long handed_on = 0;            ///< group events given to another member
+    std::size_t clients = 0;                 ///< connected to this broker now
+    std::size_t queued_bytes = 0;            ///< waiting to be written now
+    unsigned long long clients_dropped = 0;  ///< disconnected for a limit
+    unsigned long long frames_ignored = 0;   ///< lines that are no frame
+    unsigned long long elections = 0;        ///< times this process became broker
+    unsigned long long peers_refused = 0;    ///< connections of users who may not
+    unsigned long long resent = 0;           ///< publishes sent again after a broker was lost
+    unsigned long long duplicates = 0;       ///< events dropped because they had come before
+    unsigned long long handed_on = 0;        ///< group events given to another member
 };
 
 /// Every process that opens the same path is on one bus. One of them is the broker, elected without

@@ -169,7 +169,7 @@ private:
     const bool asynchronous_;
     const subscribe_options options_;
     const mode mode_;
-    const bool settles_;               // ack and nack mean something to the backend
+    const bool settles_;  // ack and nack mean something to the backend
     const bool rejection_is_nack_;
     const std::uint32_t place_limit_;  // inside a batch each call is awaited before the next
     std::size_t registry_position_ = 0;

@@ -75,7 +75,7 @@ TEST_F(BenchProcesses, FanoutWithASubscriberAsBroker) {
          "subscriber",
          "--confirmed",
          "--in-flight",
-         "1",
+         "16",
          "--rate",
          "2000"}
     );

@@ -50,6 +50,11 @@ protected:
         more.insert(more.begin(), {"doctor", "--json"});
         return run(on_bus(std::move(more)));
     }
+    // A new broker may still be putting the files of its election away.
+    void wait_for_quiet_broker() const {
+        for (int i = 0; kinds(examine()) != std::vector<std::string>{"\"broker\""}; ++i)
+            ASSERT_LT(i, 1000);
+    }
     static std::vector<std::string> kinds(const outcome& o) { return member(o, "kind"); }
     static std::vector<std::string> member(const outcome& o, std::string_view name) {
         const auto line = o.last();
@@ -73,6 +78,7 @@ TEST_F(DoctorCommand, NobodyOnTheBusIsHealthy) {
 TEST_F(DoctorCommand, NamesTheBrokerAndDisturbsNobody) {
     program listener(on_bus({"subscribe", "t", "--count", "1", "--log-level", "info"}));
     ASSERT_TRUE(listener.wait_for_error("{\"ready\":true}"));
+    wait_for_quiet_broker();
     for (int i = 0; i < 3; ++i) {
         const auto result = examine();
         EXPECT_EQ(result.exit_code, 0) << testing::PrintToString(result);
@@ -89,6 +95,7 @@ TEST_F(DoctorCommand, NamesTheBrokerAndDisturbsNobody) {
 TEST_F(DoctorCommand, FindsAndRemovesTheSocketOfAKilledBroker) {
     program broker(on_bus({"broker"}));
     ASSERT_TRUE(broker.wait_for_output("\"broker\""));
+    wait_for_quiet_broker();
     broker.signal(SIGKILL);
     EXPECT_EQ(broker.finish().exit_code, 1000 + SIGKILL);
 
@@ -173,6 +180,7 @@ TEST_F(DoctorCommand, TemporarySocketsOfTheLivingAreLeftAlone) {
 TEST_F(DoctorCommand, WideModesAreWarnings) {
     program broker(on_bus({"broker"}));
     ASSERT_TRUE(broker.wait_for_output("\"broker\""));
+    wait_for_quiet_broker();
     ASSERT_EQ(::chmod(folder().path().c_str(), 0755), 0);
     ASSERT_EQ(::chmod(path().c_str(), 0666), 0);
     const auto result = examine({"--fix"});

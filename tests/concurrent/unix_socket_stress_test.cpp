@@ -83,9 +83,8 @@ protected:
     static void publish(pubsub& bus, const std::string& run, int count, bool confirmed) {
         for (int i = 0; i < count; ++i) {
             event_draft draft("e", run, payload::from_json_text(std::to_string(i)));
-            const auto ec = bus.publish_blocking(
-                "t", std::move(draft), publish_options().confirmed(confirmed)
-            );
+            const auto ec =
+                bus.publish_blocking("t", std::move(draft), publish_options().confirmed(confirmed));
             ASSERT_EQ(ec, error_code{}) << ec.message();
         }
     }

@@ -280,7 +280,9 @@ TEST_F(UnixSocketInterop, ALargeEventPassesBothWays) {
     received got;
     const auto s = record(*bus, got);
     const std::string large(10'000'000, 'x');
-    ASSERT_EQ(bus->publish_blocking("t", event_draft("big", "r", json::value(large))), error_code{});
+    ASSERT_EQ(
+        bus->publish_blocking("t", event_draft("big", "r", json::value(large))), error_code{}
+    );
     EXPECT_EQ(peer.wait_for_events(1).at(0).data.as_string(), large);
     peer.publish("t", R"({"type":"big","runId":"r","data":")" + large + "\"}");
     ASSERT_TRUE(got.wait_for(2));
@@ -298,7 +300,8 @@ TEST_F(UnixSocketInterop, TwoReplayCachesOnOneBusLoseNothing) {
     s.ready([&](error_code ec) { ready.set_value(ec); });
     ASSERT_EQ(ready.get_future().get(), error_code{});
     const auto theirs = peer.subscribe("t", {.quiet = true});
-    const auto under_way = peer.send("publish_many", {{"topic", "t"}, {"count", 200}, {"first", 1000}});
+    const auto under_way =
+        peer.send("publish_many", {{"topic", "t"}, {"count", 200}, {"first", 1000}});
     publish_numbers(*cached, 0, 200);
     peer.answer(under_way);
     ASSERT_TRUE(got.wait_for(400));

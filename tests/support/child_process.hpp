@@ -2,17 +2,16 @@
 
 #include <trunkline/config.hpp>
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdexcept>
 #include <string>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -30,7 +29,8 @@ public:
         int out[2];
         if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0)
             throw std::runtime_error("pipe failed");
-        // Everything is prepared before the fork: the child may only call what is async-signal-safe.
+        // Everything is prepared before the fork: the child may only call what is
+        // async-signal-safe.
         std::vector<std::string> variables;
         for (char** v = ::environ; *v != nullptr; ++v) variables.emplace_back(*v);
         for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);

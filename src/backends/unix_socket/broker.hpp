@@ -22,7 +22,9 @@ public:
     /// Routes a publish of this process; false with `ec` when it is refused. `out.done` is taken
     /// when the answer has to wait.
     bool publish(outgoing& out, error_code& ec);
-    void handle(connection& from, const frame& f, std::string_view line, std::shared_ptr<void>& room);
+    void handle(
+        connection& from, const frame& f, std::string_view line, std::shared_ptr<void>& room
+    );
     void written(connection& to);
     void lost(const std::shared_ptr<connection>& c);
     void end_turn();
@@ -88,9 +90,7 @@ private:
     /// `local()`: the event for this process, null when it cannot be read; `body(out)` appends the
     /// event object for the others. Each is called at most once.
     template <class Local, class Body>
-    void route(
-        const traffic& what, Local&& local, Body&& body, const std::shared_ptr<void>& room
-    );
+    void route(const traffic& what, Local&& local, Body&& body, const std::shared_ptr<void>& room);
     void note_recent(std::string_view keys);
     bool is_taken(std::string_view id, std::string_view topic, std::string_view group) const;
     void send_event(peer& to, const traffic& what, const std::string* group);
@@ -131,7 +131,7 @@ private:
     std::deque<outgoing> held_own_;
     std::size_t held_bytes_ = 0;
 
-    std::string body_;   // of the event that is being routed: topic and object
+    std::string body_;    // of the event that is being routed: topic and object
     shared_text shared_;  // the same, when it is large or kept
     std::string tail_;
     std::string frame_;

@@ -1,9 +1,8 @@
 #include "backends/unix_socket/connection.hpp"
 
-#include <sys/socket.h>
-
 #include <array>
 #include <cerrno>
+#include <sys/socket.h>
 
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {

@@ -33,8 +33,8 @@ public:
     void close() noexcept;
 
     enum class read_result {
-        some,         ///< and there may be more
-        all,          ///< what was there
+        some,  ///< and there may be more
+        all,   ///< what was there
         nothing_yet,
         ended
     };

@@ -2,7 +2,6 @@
 
 #include "backends/unix_socket/broker.hpp"
 #include "backends/unix_socket/link.hpp"
-#include "backends/unix_socket/redelivery.hpp"
 #include "contract/handler_frame.hpp"
 
 #include <trunkline/detail/event_access.hpp>
@@ -10,8 +9,6 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/system/system_error.hpp>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -28,17 +25,12 @@ using std::chrono::milliseconds;
 constexpr std::size_t recent_max = 65'536;
 // Of these, the group events that a new broker is told of.
 constexpr std::size_t recent_in_groups_max = 4096;
-// Redeliveries that wait for their time.
-constexpr std::size_t redeliveries_max = 65'536;
 // How long close waits for what is still to be written and confirmed.
 constexpr milliseconds farewell_time{1000};
 // Plain publishes closer together than this share writes.
 constexpr microseconds burst_gap{20};
-// Looks at the clock when somebody is waited for.
-constexpr milliseconds urgent_tick{20};
 // Bytes read from one peer before others have their turn.
 constexpr int reads_per_turn = 4;
-constexpr milliseconds failed_join_pause{100};
 
 access_rules rules_of(const unix_socket_options& options) {
     access_rules rules;
@@ -308,10 +300,10 @@ void core::flush_dirty() {
 
 void core::flush_soon() {
     if (std::exchange(flush_posted_, true)) return;
-    boost::asio::post(io(), [self = shared_from_this()] {
-        const section held(*self);
-        self->flush_posted_ = false;
-        self->end_turn();
+    post_to_sockets([](core& self) {
+        const section held(self);
+        self.flush_posted_ = false;
+        self.end_turn();
     });
 }
 
@@ -324,8 +316,8 @@ void core::write(connection& c) {
     }
     if (result == connection::write_result::blocked) {
         c.write_waits = true;
-        c.wait_writable([self = shared_from_this(), to = c.shared_from_this()](bool ok) {
-            self->on_writable(to, ok);
+        c.wait_writable([bus = weak_from_this(), to = c.shared_from_this()](bool ok) {
+            if (const auto self = bus.lock()) self->on_writable(to, ok);
         });
     }
     if (link_ != nullptr && &link_->to() == &c)
@@ -343,16 +335,14 @@ void core::on_writable(const std::shared_ptr<connection>& c, bool ok) {
 }
 
 void core::lose_soon(connection& c) {
-    boost::asio::post(io(), [self = shared_from_this(), c = c.shared_from_this()] {
-        self->lost(c);
-    });
+    post_to_sockets([c = c.shared_from_this()](core& self) { self.lost(c); });
 }
 
 // --- reading: on the socket thread ---------------------------------------------------------------
 
 void core::watch(connection& c) {
-    c.wait_readable([self = shared_from_this(), from = c.shared_from_this()](bool ok) {
-        self->on_readable(from, ok);
+    c.wait_readable([bus = weak_from_this(), from = c.shared_from_this()](bool ok) {
+        if (const auto self = bus.lock()) self->on_readable(from, ok);
     });
 }
 
@@ -365,7 +355,8 @@ void core::on_readable(const std::shared_ptr<connection>& c, bool ok) {
         }
         const auto got = c->fill();
         ended = got == connection::read_result::ended;
-        const bool read = got == connection::read_result::some || got == connection::read_result::all;
+        const bool read =
+            got == connection::read_result::some || got == connection::read_result::all;
         if (read && !process(c)) return;
         if (got != connection::read_result::some) break;
     }
@@ -384,8 +375,9 @@ bool core::process(const std::shared_ptr<connection>& c) {
     while (const auto line = c->in.next()) {
         const auto* f = c->scanner.scan(*line);
         if (room == nullptr) {
-            room = when_released([self = shared_from_this(), c] {
-                boost::asio::post(self->io(), [self, c] { self->resume(c); });
+            room = when_released([bus = weak_from_this(), c] {
+                const auto self = bus.lock();
+                if (self != nullptr) self->post_to_sockets([c](core& of) { of.resume(c); });
             });
         }
         const section held(*this);
@@ -476,517 +468,6 @@ void core::take_back(std::deque<outgoing>&& unwritten) {
     }
 }
 
-// --- joining -------------------------------------------------------------------------------------
-
-void core::start_joining() {
-    if (phase_ != phase::idle) return;
-    set_phase(phase::joining);
-    boost::asio::post(io(), [self = shared_from_this()] { self->run_join(); });
-}
-
-// Nothing else happens on the socket thread meanwhile: there is no connection to serve.
-void core::run_join() {
-    unique_fd guard;
-    std::optional<election_lock> lock;
-    std::optional<file_identity> refused;
-    socket_path::connection made;
-    socket_path::listener listening;
-    error_code failure = path_.create_directory(access_);
-    election e;
-    auto next = failure ? election::step::failed : e.begin();
-    for (;;) {
-        {
-            const section held(*this);
-            if (over()) return;
-            expire(steady::now());
-        }
-        if (lock && !e.holds_lock()) lock.reset();
-        if (guard && !e.holds_guard()) guard = {};
-        switch (next) {
-            case election::step::connect: {
-                made = path_.connect();
-                const auto problem = made.error.value();
-                refused.reset();
-                if (!made.error) {
-                    next = e.connect_succeeded();
-                } else if (problem == ECONNREFUSED || problem == ENOTSOCK || problem == EPROTOTYPE) {
-                    refused = made.file;
-                    next = e.connect_refused();
-                } else if (problem == ENOENT) {
-                    next = e.connect_absent();
-                } else if (problem == EAGAIN) {
-                    next = e.connect_busy();
-                } else {
-                    failure = made.error;
-                    next = e.error();
-                }
-                break;
-            }
-            case election::step::pause: {
-                std::unique_lock pausing(mutex_);
-                hurry_.wait_for(pausing, e.pause(), [this] { return over(); });
-                next = e.paused();
-                break;
-            }
-            case election::step::take_guard:
-                if (options_.client_only()) {
-                    next = e.guarded(false);
-                    break;
-                }
-                guard = take_guard(path_.guard(), failure);
-                next = failure ? e.error() : e.guarded(static_cast<bool>(guard));
-                break;
-            case election::step::create_lock: {
-                lock.emplace(path_.election_lock());
-                const auto state = lock->create(failure);
-                if (state == election_lock::state::failed)
-                    next = e.error();
-                else if (state == election_lock::state::created)
-                    next = e.lock_created();
-                else
-                    next = e.lock_exists(state == election_lock::state::stale);
-                break;
-            }
-            case election::step::remove_lock:
-                lock->remove_stale();
-                next = e.lock_removed();
-                break;
-            case election::step::install:
-                listening = path_.install(refused, access_);
-                failure = listening.error;
-                if (failure)
-                    next = e.error();
-                else
-                    next = listening.overtaken ? e.install_overtaken() : e.install_succeeded();
-                break;
-            case election::step::client:
-                if (may_connect(made.fd.get())) {
-                    become_client(std::move(made.fd), made.file);
-                    return;
-                }
-                failure = errc::permission_denied;
-                next = e.error();
-                break;
-            case election::step::broker:
-                become_broker(std::move(listening));
-                return;
-            case election::step::failed: {
-                join_failed(failure, false);
-                std::unique_lock pausing(mutex_);
-                if (phase_ == phase::idle) return;
-                hurry_.wait_for(pausing, failed_join_pause, [this] { return over(); });
-                pausing.unlock();
-                failure = path_.create_directory(access_);
-                next = failure ? election::step::failed : e.begin();
-                break;
-            }
-        }
-    }
-}
-
-bool core::may_connect(int fd) const {
-    const auto peer = credentials_of(fd);
-    if (!peer) return false;
-    if (peer->user == ::geteuid() || peer->user == 0) return true;
-    if (access_.group && peer->group == *access_.group) return true;
-    const auto& also = options_.allow_users();
-    return std::find(also.begin(), also.end(), peer->user) != also.end();
-}
-
-void core::become_client(unique_fd fd, const file_identity& file) {
-    const section held(*this);
-    if (over()) return;
-    auto c = std::make_shared<connection>(
-        io(), std::move(fd), own_process, options_.max_inbound_frame_bytes()
-    );
-    static std::atomic<std::uint32_t> lives{0};
-    link_ = std::make_unique<link>(*this, c, file, ++lives);
-    set_phase(phase::client);
-    log(log_level::info, "joined as client", {{"path", path_.text()}});
-    link_->introduce();
-    send_pending();
-    end_turn();
-    watch(*c);
-    arm_tick();
-}
-
-void core::become_broker(socket_path::listener&& made) {
-    const section held(*this);
-    if (over()) {
-        path_.remove(made.file);
-        return;
-    }
-    broker_ = std::make_unique<broker>(*this, std::move(made));
-    ++numbers.elections;
-    set_phase(phase::broker);
-    log(log_level::info, "joined as broker", {{"path", path_.text()}});
-    local_.each_membership([&](const std::string& topic, const std::string* group, auto& members) {
-        if (group != nullptr) broker_->join_own(topic, *group);
-        announced(topic, group != nullptr ? std::optional<std::string_view>(*group) : std::nullopt);
-        static_cast<void>(members);
-    });
-    broker_->start();
-    send_pending();
-    end_turn();
-    arm_tick();
-}
-
-void core::send_pending() {
-    for (auto& [done, deadline] : std::exchange(join_waiters_, {})) finish(std::move(done), {});
-    // What was sent and not confirmed comes first, under its old number.
-    auto again = std::exchange(unconfirmed_, {});
-    for (auto& out : again) {
-        out.resent = true;
-        ++numbers.resent;
-        route_or_send(std::move(out));
-    }
-    pending_bytes_ = 0;
-    for (auto& out : std::exchange(pending_, {})) route_or_send(std::move(out));
-    auto barriers = std::exchange(join_barriers_, {});
-    for (auto& [barrier, deadline] : barriers) flush_network(barrier);
-}
-
-void core::route_or_send(outgoing&& out) {
-    error_code ec;
-    if (out.confirmed && out.number == 0) out.number = last_number_ + 1;
-    const bool good =
-        link_ != nullptr ? link_->publish(out, false, ec) : broker_->publish(out, ec);
-    if (!good && ec == errc::queue_full && !out.done) {
-        // It was accepted before: what is promised is kept, and the limit is the pending one.
-        context_->dropped.fetch_add(1, std::memory_order_relaxed);
-        log(log_level::warn, "an accepted event was dropped, a queue is full", {{"topic", out.topic}});
-    }
-    finish(std::move(out.done), ec);
-}
-
-void core::join_failed(error_code ec, bool final) {
-    const section held(*this);
-    if (over()) return;
-    log(log_level::warn,
-        "cannot join the bus",
-        {{"path", path_.text()}, {"error", ec.message()}});
-    for (auto& [done, deadline] : std::exchange(join_waiters_, {})) finish(std::move(done), ec);
-    for (auto& out : std::exchange(pending_, {})) {
-        context_->dropped.fetch_add(out.done ? 0 : 1, std::memory_order_relaxed);
-        finish(std::move(out.done), ec);
-    }
-    pending_bytes_ = 0;
-    released_.reserve(released_.size() + join_barriers_.size());
-    for (auto& [barrier, deadline] : std::exchange(join_barriers_, {}))
-        released_.push_back(std::move(barrier));
-    bool members = false;
-    local_.each_membership([&](const std::string&, const std::string*, auto& list) {
-        members = true;
-        for (auto& m : list) {
-            if (m->state == member::standing::waiting) refuse_waiting(*m, ec);
-        }
-    });
-    if (final || !members) set_phase(phase::idle);
-}
-
-void core::refuse_waiting(member& m, error_code ec) {
-    for (auto& done : std::exchange(m.ready_waiters, {})) finish(std::move(done), ec);
-    m.problem = ec;
-}
-
-void core::join(completion done) {
-    const section held(*this);
-    switch (phase_) {
-        case phase::closing:
-        case phase::closed:
-            finish(std::move(done), errc::closed);
-            return;
-        case phase::client:
-        case phase::broker:
-            finish(std::move(done), {});
-            return;
-        case phase::idle:
-        case phase::joining:
-            break;
-    }
-    join_waiters_.emplace_back(std::move(done), steady::now() + options_.connect_timeout());
-    start_joining();
-}
-
-// --- subscribing ---------------------------------------------------------------------------------
-
-std::shared_ptr<subscription_state> core::subscribe(
-    std::string_view topic, handler h, const subscribe_options& how
-) {
-    auto who = std::make_shared<member>(weak_from_this(), context_, topic, std::move(h), how);
-    who->enroll();
-    {
-        const section held(*this);
-        if (!over()) {
-            who->deadline = steady::now() + options_.connect_timeout();
-            const bool first = local_.add(who);
-            const auto group = who->group() ? std::optional<std::string_view>(*who->group())
-                                            : std::nullopt;
-            if (phase_ == phase::broker) {
-                if (group && first) broker_->join_own(who->topic(), *group);
-                who->state = member::standing::announced;
-            } else if (phase_ == phase::client) {
-                who->deadline = steady::now() + options_.membership_ack_timeout();
-                // One membership per topic and group: a later subscription shares its answer.
-                const auto* t = local_.find(who->topic());
-                const auto& list = group ? const_cast<local_registry::topic*>(t)->find(*group)->members
-                                         : t->everyone;
-                if (first)
-                    link_->subscribe(who->topic(), group);
-                else if (list.front()->state == member::standing::announced)
-                    who->state = member::standing::announced;
-                flush_dirty();
-            } else {
-                start_joining();
-            }
-            return who;
-        }
-        who->state = member::standing::refused;
-        who->problem = errc::closed;
-    }
-    who->stop();
-    return who;
-}
-
-void core::announced(std::string_view topic, std::optional<std::string_view> group) {
-    auto* t = local_.find(topic);
-    if (t == nullptr) return;
-    auto* g = group ? t->find(*group) : nullptr;
-    if (group && g == nullptr) return;
-    for (auto& m : group ? g->members : t->everyone) {
-        m->state = member::standing::announced;
-        m->problem = {};
-        for (auto& done : std::exchange(m->ready_waiters, {})) finish(std::move(done), {});
-    }
-}
-
-void core::announce_all() {
-    const auto deadline = steady::now() + options_.membership_ack_timeout();
-    local_.each_membership([&](const std::string& topic, const std::string* group, auto& members) {
-        for (auto& m : members) m->deadline = deadline;
-        link_->subscribe(
-            topic, group != nullptr ? std::optional<std::string_view>(*group) : std::nullopt
-        );
-    });
-}
-
-void core::when_ready(const std::shared_ptr<member>& who, completion done) {
-    const section held(*this);
-    if (who->state == member::standing::announced)
-        finish(std::move(done), {});
-    else if (who->problem)
-        finish(std::move(done), who->problem);
-    else if (!who->active() || over())
-        finish(std::move(done), errc::closed);
-    else
-        who->ready_waiters.push_back(std::move(done));
-}
-
-void core::leave(const std::shared_ptr<member>& who) noexcept {
-    {
-        const section held(*this);
-        for (auto& done : std::exchange(who->ready_waiters, {})) finish(std::move(done), errc::closed);
-        const auto left = local_.remove(*who);
-        released_.push_back(who);
-        if (left == local_registry::left::was_last) {
-            const auto group = who->group() ? std::optional<std::string_view>(*who->group())
-                                            : std::nullopt;
-            if (phase_ == phase::broker && group) broker_->leave_own(who->topic(), *group);
-            if (phase_ == phase::client) {
-                link_->unsubscribe(who->topic(), group);
-                flush_dirty();
-            }
-        }
-    }
-    // Until a drain task has given back what it found, flush must not think that all is handled.
-    rounds_->taken_out();
-    auto rest = who->take_leftovers(when_released([rounds = rounds_] { rounds->handed_on(); }));
-    if (!rest.empty() && who->group()) give_back(who, std::move(rest));
-}
-
-// --- settling and redelivery ---------------------------------------------------------------------
-
-void core::settled(std::uint64_t token) noexcept {
-    if (token == 0) return;
-    {
-        const std::lock_guard lock(settled_mutex_);
-        settled_.push_back(token);
-        if (settled_.size() > 1) return;
-    }
-    boost::asio::post(io(), [self = shared_from_this()] {
-        const section held(*self);
-        self->end_turn();
-    });
-}
-
-void core::redeliver(
-    const std::shared_ptr<member>& to, const event& e, std::uint64_t token
-) noexcept {
-    const auto delay = redelivery_delay(e.delivery_attempt());
-    const section held(*this);
-    if (over()) return;
-    if (!delay || redeliveries_.size() >= redeliveries_max) {
-        context_->exhausted.fetch_add(1, std::memory_order_relaxed);
-        log(log_level::error,
-            "event given up after its last delivery attempt",
-            {{"topic", to->topic_name()},
-             {"event", e.id().text()},
-             {"attempt", std::to_string(e.delivery_attempt())}});
-        settled(token);
-        return;
-    }
-    rounds_->sent_on_its_way();
-    context_->redelivered.fetch_add(1, std::memory_order_relaxed);
-    const auto number = ++last_redelivery_;
-    auto& entry = redeliveries_[number];
-    entry.to = to;
-    entry.e = e.with_attempt(e.delivery_attempt() + 1);
-    entry.token = token;
-    entry.timer = context_->time().async_wait_until(
-        context_->time().now() + *delay,
-        context_->executor(),
-        completion{[self = shared_from_this(), number](error_code ec) {
-            if (!ec) self->redelivery_due(number);
-        }}
-    );
-}
-
-void core::redelivery_due(std::uint64_t number) {
-    redelivery due;
-    const auto counted = when_released([rounds = rounds_] { rounds->handed_on(); });
-    const section held(*this);
-    const auto at = redeliveries_.find(number);
-    if (at == redeliveries_.end()) {
-        rounds_->taken_out();  // close has counted it already
-        return;
-    }
-    due = std::move(at->second);
-    redeliveries_.erase(at);
-    if (due.to->give(due.e, due.token, nullptr)) return;
-    if (due.to->group())
-        hand_on(due.to->topic(), *due.to->group(), due.e, due.token);
-    else
-        settled(due.token);
-}
-
-// A group event whose subscription is gone: to another of this process, or of another process.
-void core::hand_on(
-    const std::string& topic, const std::string& group, const event& e, std::uint64_t token
-) {
-    auto* t = local_.find(topic);
-    if (t != nullptr && give_group(*t, group, e, token, nullptr)) return;
-    if (link_ != nullptr && token != 0) {
-        link_->report({token}, "trunkline.returned");
-        flush_soon();
-        return;
-    }
-    if (broker_ != nullptr && broker_->hand_on(topic, group, e, own_process)) {
-        flush_soon();
-        return;
-    }
-    context_->dropped.fetch_add(1, std::memory_order_relaxed);
-    log(log_level::warn,
-        "event dropped, its group has no member left",
-        {{"topic", topic}, {"group", group}});
-}
-
-void core::give_back(
-    const std::shared_ptr<member>& from, std::vector<queued_event> events
-) noexcept {
-    rounds_->moved();
-    const section held(*this);
-    if (over()) return;
-    for (auto& item : events) hand_on(from->topic(), *from->group(), item.e, item.token);
-}
-
-void core::confirmed(std::uint64_t number, error_code ec) {
-    while (!unconfirmed_.empty() && unconfirmed_.front().number <= number) {
-        auto out = std::move(unconfirmed_.front());
-        unconfirmed_.pop_front();
-        finish(std::move(out.done), ec);
-        for (auto& barrier : out.barriers) released_.push_back(std::move(barrier));
-    }
-}
-
-// --- time ----------------------------------------------------------------------------------------
-
-void core::arm_tick() {
-    if (!tick_timer_) tick_timer_.emplace(io());
-    const auto period = broker_ != nullptr && broker_->urgent()
-                            ? std::min(urgent_tick, options_.broker_path_check_interval())
-                            : options_.broker_path_check_interval();
-    tick_timer_->expires_after(period);
-    tick_timer_->async_wait([self = weak_from_this()](error_code ec) {
-        const auto bus = self.lock();
-        if (bus != nullptr && !ec) bus->tick();
-    });
-}
-
-void core::tick() {
-    bool moved = false;
-    {
-        const section held(*this);
-        if (phase_ != phase::client && phase_ != phase::broker) return;
-        const auto now = steady::now();
-        expire(now);
-        if (broker_ != nullptr) broker_->tick(now);
-        if (link_ != nullptr) link_->expire(now);
-        const auto there = identity_of(path_.effective());
-        const auto& known = broker_ != nullptr ? broker_->file() : link_->file();
-        moved = there != known;
-        if (!moved) {
-            end_turn();
-            arm_tick();
-            return;
-        }
-        log(log_level::warn, "the path belongs to another broker now", {{"path", path_.text()}});
-        if (broker_ != nullptr) {
-            broker_->step_down();
-            broker_.reset();
-        } else {
-            link_->to().close();
-            released_.push_back(link_->shared());
-            take_back(link_->unwritten());
-            link_.reset();
-        }
-        set_phase(phase::joining);
-    }
-    run_join();
-}
-
-void core::expire(steady::time_point now) {
-    const auto late = [now](const auto& entry) { return entry.second <= now; };
-    for (auto& entry : join_waiters_) {
-        if (late(entry)) finish(std::move(entry.first), errc::broker_lost);
-    }
-    std::erase_if(join_waiters_, late);
-    for (auto& entry : join_barriers_) {
-        if (late(entry)) released_.push_back(std::move(entry.first));
-    }
-    std::erase_if(join_barriers_, late);
-    while (!pending_.empty() && pending_.front().deadline <= now) {
-        auto out = std::move(pending_.front());
-        pending_.pop_front();
-        pending_bytes_ -= std::min(pending_bytes_, out.e.size_bytes());
-        if (!out.done) {
-            context_->dropped.fetch_add(1, std::memory_order_relaxed);
-            log(log_level::warn, "event dropped, there is no broker", {{"topic", out.topic}});
-        }
-        finish(std::move(out.done), errc::broker_lost);
-    }
-    local_.each_membership([&](const std::string&, const std::string*, auto& members) {
-        for (auto& m : members) {
-            if (m->state != member::standing::waiting || m->deadline > now) continue;
-            if (phase_ == phase::client) {  // an old broker obeys without answering
-                m->state = member::standing::announced;
-                for (auto& done : std::exchange(m->ready_waiters, {})) finish(std::move(done), {});
-            } else {
-                refuse_waiting(*m, errc::broker_lost);
-            }
-        }
-    });
-}
-
 // --- flush, close --------------------------------------------------------------------------------
 
 void core::flush(completion done) {
@@ -1041,7 +522,8 @@ void core::cut_short() {
     if (link_ != nullptr) link_->expire(never);
     if (broker_ != nullptr) broker_->release_barriers();
     for (auto& out : unconfirmed_) {
-        for (auto& barrier : std::exchange(out.barriers, {})) released_.push_back(std::move(barrier));
+        for (auto& barrier : std::exchange(out.barriers, {}))
+            released_.push_back(std::move(barrier));
     }
 }
 

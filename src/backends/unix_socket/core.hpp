@@ -11,6 +11,7 @@
 
 #include <trunkline/unix_socket_pubsub.hpp>
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
@@ -119,9 +120,7 @@ public:
     void lose_soon(connection& c);
 
     local_registry& local() noexcept { return local_; }
-    void give_everyone(
-        local_registry::topic& t, const event& e, const std::shared_ptr<void>& room
-    );
+    void give_everyone(local_registry::topic& t, const event& e, const std::shared_ptr<void>& room);
     bool give_group(
         local_registry::topic& t,
         std::string_view group,
@@ -134,9 +133,7 @@ public:
         const event_id& id, std::string_view topic, std::string_view group
     ) noexcept;
     /// True when this event, marked as sent again, came before; otherwise it is noted.
-    bool came_before(
-        const event& e, std::string_view topic, std::string_view group, bool resent
-    );
+    bool came_before(const event& e, std::string_view topic, std::string_view group, bool resent);
     /// Group events that this process got lately.
     const recent_ids& recent_group_events() const noexcept { return recent_in_groups_; }
     void announced(std::string_view topic, std::optional<std::string_view> group);
@@ -146,6 +143,17 @@ public:
     /// Publishes that never left an outbox come again, before everything that waits.
     void take_back(std::deque<outgoing>&& unwritten);
     boost::asio::any_io_executor io() { return io_.executor(); }
+    /// Runs `f(core&)` on the socket thread, unless the bus is gone by then: what is queued there
+    /// must not keep the bus alive that owns the queue.
+    template <class F>
+    void post_to_sockets(F&& f) {
+        boost::asio::post(io(), [bus = weak_from_this(), f = std::forward<F>(f)]() mutable {
+            if (const auto self = bus.lock()) f(*self);
+        });
+    }
+    std::int64_t now_ms() const noexcept {
+        return context_->time().wall().time_since_epoch().count();
+    }
     const std::string& member_id() const noexcept { return member_id_; }
     bool may_connect(int fd) const;
     /// Keeps a confirmed publish until its confirmation.
@@ -224,7 +232,7 @@ private:
     std::vector<std::shared_ptr<connection>> dirty_;
     std::vector<std::shared_ptr<connection>> being_written_;
     bool flush_posted_ = false;
-    std::deque<outgoing> pending_;      ///< until there is a broker
+    std::deque<outgoing> pending_;  ///< until there is a broker
     std::size_t pending_bytes_ = 0;
     std::deque<outgoing> unconfirmed_;  ///< sent, ascending numbers
     std::uint64_t last_number_ = 0;

@@ -33,7 +33,9 @@ inline std::string_view text_of(const boost::json::object& fields, std::string_v
 }
 
 /// A member that is an array; null when it is missing or anything else.
-inline const boost::json::array* array_of(const boost::json::object& fields, std::string_view name) {
+inline const boost::json::array* array_of(
+    const boost::json::object& fields, std::string_view name
+) {
     const auto* value = fields.if_contains(name);
     return value != nullptr ? value->if_array() : nullptr;
 }

@@ -35,9 +35,7 @@ void append_membership(
 
 }  // namespace
 
-link::link(
-    core& bus, std::shared_ptr<connection> to, const file_identity& file, std::uint32_t life
-)
+link::link(core& bus, std::shared_ptr<connection> to, const file_identity& file, std::uint32_t life)
     : bus_(bus), to_(std::move(to)), file_(file), life_(life & life_mask) {}
 
 void link::introduce() {
@@ -171,10 +169,7 @@ void link::deliver(const frame& f, const std::shared_ptr<void>& room) {
     const std::uint64_t token = f.has_group && broker_ == kind::trunkline
                                     ? life_ << ordinal_bits | group_events_received_
                                     : 0;
-    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
-        std::chrono::system_clock::now().time_since_epoch()
-    );
-    auto e = read_event(f.event, now.count());
+    auto e = read_event(f.event, bus_.now_ms());
     if (!e || bus_.came_before(*e, f.topic, f.group, f.resent)) {
         bus_.settled(token);
         return;
@@ -197,7 +192,9 @@ void link::report(std::vector<std::uint64_t>&& tokens, std::string_view type) {
         frame_.append(frame_.empty() ? "" : ",").append(std::to_string(token & ordinal_mask));
     }
     if (frame_.empty() || broker_ != kind::trunkline) return;
-    bus_.send(*to_, std::string(R"({"type":")").append(type).append(R"(","numbers":[)") + frame_ + "]}\n");
+    bus_.send(
+        *to_, std::string(R"({"type":")").append(type).append(R"(","numbers":[)") + frame_ + "]}\n"
+    );
 }
 
 void link::end_turn() {
@@ -229,7 +226,11 @@ void link::handle_extension(std::string_view line) {
         know_broker(true);
         take_members();
         if (const auto why = text_of(*fields, "dropped"); !why.empty())
-            bus_.log(log_level::warn, "the broker had disconnected this process", {{"why", std::string(why)}});
+            bus_.log(
+                log_level::warn,
+                "the broker had disconnected this process",
+                {{"why", std::string(why)}}
+            );
     } else if (type == "trunkline.members") {
         take_members();
     } else if (type == "trunkline.unconfirmed") {
@@ -261,7 +262,8 @@ void link::barrier(std::shared_ptr<void> released) {
 
 void link::barrier_passed(std::string_view group) {
     std::uint64_t number = 0;
-    if (group.size() > 2) std::from_chars(group.data() + 1, group.data() + group.size() - 1, number);
+    if (group.size() > 2)
+        std::from_chars(group.data() + 1, group.data() + group.size() - 1, number);
     while (!barriers_.empty() && barriers_.front().number <= number) barriers_.pop_front();
     know_broker(false);
 }

@@ -55,7 +55,8 @@ public:
         auto& t = at->second;
         if (m.group() && t.find(*m.group()) == nullptr) return left::was_unknown;
         auto& list = members_of(t, m);
-        const auto erased = std::erase_if(list, [&](const auto& other) { return other.get() == &m; });
+        const auto erased =
+            std::erase_if(list, [&](const auto& other) { return other.get() == &m; });
         const bool last = list.empty();
         std::erase_if(t.groups, [](const group& g) { return g.members.empty(); });
         if (t.everyone.empty() && t.groups.empty()) topics_.erase(at);

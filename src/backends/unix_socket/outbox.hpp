@@ -2,8 +2,6 @@
 
 #include <trunkline/config.hpp>
 
-#include <sys/uio.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -11,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/uio.h>
 #include <vector>
 
 TRUNKLINE_NAMESPACE_BEGIN

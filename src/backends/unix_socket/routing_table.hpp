@@ -39,7 +39,7 @@ public:
         peer_id member;
     };
     struct targets {
-        std::vector<peer_id> everyone;  ///< ascending
+        std::vector<peer_id> everyone;   ///< ascending
         std::vector<group_pick> groups;  ///< groups of the own process first
         bool none() const noexcept { return everyone.empty() && groups.empty(); }
     };

@@ -5,20 +5,19 @@
 
 #include <boost/system/system_category.hpp>
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
@@ -71,7 +70,7 @@ unique_fd::~unique_fd() {
 }
 
 std::optional<file_identity> identity_of(const std::string& path) {
-    struct stat info {};
+    struct stat info{};
     if (::lstat(path.c_str(), &info) != 0) return std::nullopt;
     return file_identity{info.st_dev, info.st_ino};
 }
@@ -149,7 +148,7 @@ socket_path::listener socket_path::install(
         return fail();
     if (::fchmodat(folder.get(), name.c_str(), access.socket_mode, 0) != 0) return fail();
     if (::listen(made.fd.get(), backlog) != 0) return fail();
-    struct stat info {};
+    struct stat info{};
     if (::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return fail();
     made.file = {info.st_dev, info.st_ino};
 
@@ -189,7 +188,7 @@ election_lock::state election_lock::create(error_code& error) {
     const unique_fd fd(
         ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644)
     );
-    struct stat info {};
+    struct stat info{};
     if (fd) {
         if (::fstat(fd.get(), &info) == 0) own_ = file_identity{info.st_dev, info.st_ino};
         return state::created;

@@ -3,10 +3,9 @@
 #include <trunkline/config.hpp>
 #include <trunkline/errc.hpp>
 
-#include <sys/types.h>
-
 #include <optional>
 #include <string>
+#include <sys/types.h>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN

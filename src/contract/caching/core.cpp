@@ -17,8 +17,8 @@ namespace caching {
 
 namespace {
 
-constexpr unsigned turn_budget = 1024;          // operations run for others before handing over
-constexpr std::size_t pending_max = 65'536;     // publishes that wait for a busy topic
+constexpr unsigned turn_budget = 1024;       // operations run for others before handing over
+constexpr std::size_t pending_max = 65'536;  // publishes that wait for a busy topic
 constexpr std::string_view generation_field = "logGeneration";
 constexpr std::size_t idle_records_max = 4096;  // per shard; the cache remembers what matters
 
@@ -158,8 +158,7 @@ bool core::publish_stored(
             r.name, event_draft::forward(std::move(stored)), how, done, ec
         );
     }
-    const bool finished =
-        inner_->start_publish(r.name, to_inner(stored), how, done, ec);
+    const bool finished = inner_->start_publish(r.name, to_inner(stored), how, done, ec);
     if (finished && ec) [[unlikely]]
         r.log->withdraw(stored);  // refused whole: not in the history either
     else

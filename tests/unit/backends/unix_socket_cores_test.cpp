@@ -15,9 +15,9 @@
 namespace trunkline::unix_socket {
 namespace {
 
+using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::IsEmpty;
-using std::chrono::milliseconds;
 
 // --- routing -------------------------------------------------------------------------------------
 
@@ -127,8 +127,10 @@ TEST(Outbox, BytesLeaveInOrderHoweverTheyAreTaken) {
         std::string all, taken;
         for (int i = 0; i < 40; ++i) {
             const auto large = random() % 4 == 0;
-            const std::string text(large ? outbox::shared_min + random() % 5000 : random() % 300,
-                                   static_cast<char>('a' + i % 26));
+            const std::string text(
+                large ? outbox::shared_min + random() % 5000 : random() % 300,
+                static_cast<char>('a' + i % 26)
+            );
             all.append(text);
             if (large)
                 box.append(std::make_shared<const std::string>(text));
@@ -300,10 +302,10 @@ TEST(Election, NeverInstallsWithoutBothLocks) {
             if (next == step::client || next == step::broker || next == step::failed) break;
             switch (next) {
                 case step::connect:
-                    next = chance % 10 == 0   ? e.connect_succeeded()
-                           : chance % 4 == 1  ? e.connect_busy()
-                           : chance % 4 == 2  ? e.connect_refused()
-                                              : e.connect_absent();
+                    next = chance % 10 == 0  ? e.connect_succeeded()
+                           : chance % 4 == 1 ? e.connect_busy()
+                           : chance % 4 == 2 ? e.connect_refused()
+                                             : e.connect_absent();
                     break;
                 case step::pause:
                     ASSERT_FALSE(e.holds_guard());

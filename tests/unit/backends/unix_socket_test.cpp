@@ -12,8 +12,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -23,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <sys/stat.h>
 #include <vector>
 
 namespace trunkline {
@@ -96,7 +95,8 @@ protected:
     testkit::captured_log log_;
 };
 
-constexpr auto subscribe_t = R"({"type":"subscribe","topic":"t","group":{"__m_codec__":"Undefined"}})";
+constexpr auto subscribe_t =
+    R"({"type":"subscribe","topic":"t","group":{"__m_codec__":"Undefined"}})";
 constexpr auto publish_t =
     R"({"type":"publish","topic":"t","event":{"type":"k","runId":"r","data":{"a":{"__m_codec__":"Undefined"},"b":[{"__m_codec__":"Undefined"},null]}},"localOnly":{"__m_codec__":"Undefined"}})";
 
@@ -132,7 +132,9 @@ TEST_F(UnixSocket, IdTimeAndAttemptAreTheBrokers) {
         R"({"type":"publish","topic":"t","event":{"id":"mine","type":"k","createdAt":5,"runId":"r","deliveryAttempt":9,"data":1,"index":3,"zz":1}})"
     );
     const auto got = p.line();
-    EXPECT_THAT(got, HasSubstr(R"("event":{"type":"k","runId":"r","data":1,"index":3,"zz":1,"id":")"));
+    EXPECT_THAT(
+        got, HasSubstr(R"("event":{"type":"k","runId":"r","data":1,"index":3,"zz":1,"id":")")
+    );
     EXPECT_THAT(got, HasSubstr(R"("deliveryAttempt":1})"));
     EXPECT_THAT(got, testing::Not(HasSubstr("mine")));
 }
@@ -187,7 +189,10 @@ TEST_F(UnixSocket, GarbageIsIgnoredAndTheConnectionKept) {
     p.send(
         R"({"type":"publish","topic":"t","event":{"type":"x","runId":"r","data":[{"__m_codec__":"Date","v":"never"},{"__m_codec__":"BigInt","v":"1.5"}]}})"
     );
-    EXPECT_THAT(p.line(), HasSubstr(R"({"__m_codec__":"Date","v":"never"},{"__m_codec__":"BigInt","v":"1.5"})"));
+    EXPECT_THAT(
+        p.line(),
+        HasSubstr(R"({"__m_codec__":"Date","v":"never"},{"__m_codec__":"BigInt","v":"1.5"})")
+    );
     EXPECT_GT(bus->socket_counters().frames_ignored, 5U);
 }
 
@@ -205,7 +210,8 @@ TEST_F(UnixSocket, OversizedFrameClosesThatPeerOnly) {
     auto good = peer(), exact = peer(), bad = peer(), unfinished = peer();
     good.send(subscribe_t);
     good.line();
-    const std::string head = R"({"type":"publish","topic":"t","event":{"type":"e","runId":"r","data":")";
+    const std::string head =
+        R"({"type":"publish","topic":"t","event":{"type":"e","runId":"r","data":")";
     const std::string tail = "\"}}";
     const auto sized = [&](std::size_t bytes) {
         return head + std::string(bytes - head.size() - tail.size(), 'x') + tail;
@@ -232,7 +238,10 @@ TEST_F(UnixSocket, SlowPeerIsDroppedAtItsLimitAndDelaysNobody) {
     std::vector<std::string> got;
     for (int i = 0; i < 40; ++i) {
         const auto before = std::chrono::steady_clock::now();
-        EXPECT_EQ(bus->publish_blocking("t", event_draft("e" + std::to_string(i), "r", large)), error_code{});
+        EXPECT_EQ(
+            bus->publish_blocking("t", event_draft("e" + std::to_string(i), "r", large)),
+            error_code{}
+        );
         EXPECT_LT(std::chrono::steady_clock::now() - before, 2s);
         got.push_back(healthy.line());
     }
@@ -250,7 +259,9 @@ TEST_F(UnixSocket, APausedClientCatchesUpBelowTheLimit) {
     p.line();
     const payload large{boost::json::value(std::string(16 << 10, 'x'))};
     for (int i = 0; i < 4; ++i)
-        EXPECT_EQ(bus->publish("t", event_draft("e" + std::to_string(i), "r", large)), error_code{});
+        EXPECT_EQ(
+            bus->publish("t", event_draft("e" + std::to_string(i), "r", large)), error_code{}
+        );
     for (int i = 0; i < 4; ++i) EXPECT_THAT(p.line(), HasSubstr("\"e" + std::to_string(i) + "\""));
 }
 
@@ -282,7 +293,7 @@ TEST_F(UnixSocket, CloseRemovesOnlyItsOwnSocket) {
 TEST_F(UnixSocket, DirectoryAndSocketAreForThisUserOnly) {
     const auto folder = folder_.file("made/here");
     auto bus = open(unix_socket_options(folder + "/bus.sock").logger(log_.logger()));
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(folder.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0700U);
     ASSERT_EQ(::stat((folder + "/bus.sock").c_str(), &info), 0);
@@ -294,7 +305,7 @@ TEST_F(UnixSocket, GroupAccessOpensDirectoryAndSocket) {
     auto bus = open(
         unix_socket_options(folder + "/bus.sock").group_access(::getegid()).logger(log_.logger())
     );
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(folder.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0750U);
     ASSERT_EQ(::stat((folder + "/bus.sock").c_str(), &info), 0);
@@ -317,8 +328,7 @@ TEST_F(UnixSocket, PathsLongerThanTheKernelsMeet) {
 
 TEST_F(UnixSocket, AnUnusablePathIsAnErrorThatNamesIt) {
     std::ofstream(folder_.file("file")) << "x";
-    unix_socket_pubsub bus(
-        unix_socket_options(folder_.file("file/bus.sock")).logger(log_.logger())
+    unix_socket_pubsub bus(unix_socket_options(folder_.file("file/bus.sock")).logger(log_.logger())
     );
     EXPECT_TRUE(bus.publish_blocking("t", event_draft("x", "r")));
     EXPECT_THAT(log_.text(), HasSubstr("file/bus.sock"));
@@ -379,7 +389,9 @@ TEST_F(UnixSocket, ADeletedSocketFileBringsAllToOneBroker) {
     EXPECT_TRUE(there);
     // Who was a member before may still be on its way back.
     const auto all_have_some = [&] {
-        return std::all_of(seen.begin(), seen.end(), [](const auto& s) { return !s->types().empty(); });
+        return std::all_of(seen.begin(), seen.end(), [](const auto& s) {
+            return !s->types().empty();
+        });
     };
     while (!all_have_some() && std::chrono::steady_clock::now() < until) {
         EXPECT_EQ(
@@ -411,7 +423,8 @@ TEST_F(UnixSocket, AReferenceBrokerConfirmsNothingAndIsNotWaitedFor) {
     raw_peer::silent_broker old(path());
     auto bus = open(options().membership_ack_timeout(50ms));
     EXPECT_EQ(
-        bus->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()), error_code{}
+        bus->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()),
+        error_code{}
     );
 }
 
@@ -432,7 +445,9 @@ TEST_F(UnixSocket, UnsettledGroupEventsGoToAnotherMember) {
     );
     ASSERT_EQ(ready(stuck), error_code{});
     for (int i = 0; i < 3; ++i)
-        ASSERT_EQ(broker->publish_blocking("t", event_draft("e" + std::to_string(i), "r")), error_code{});
+        ASSERT_EQ(
+            broker->publish_blocking("t", event_draft("e" + std::to_string(i), "r")), error_code{}
+        );
     taken.get_future().get();
     seen_events got;
     auto other = survivor->subscribe("t", got.handler(), subscribe_options().group("g"));
