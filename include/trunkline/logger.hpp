@@ -56,6 +56,14 @@ public:
         std::string_view component,
         std::string_view text,
         std::initializer_list<log_field> fields = {}
+    ) const {
+        log_fields(level, component, text, {fields.begin(), fields.size()});
+    }
+    void log_fields(
+        log_level level,
+        std::string_view component,
+        std::string_view text,
+        std::span<const log_field> fields
     ) const;
 
 private:

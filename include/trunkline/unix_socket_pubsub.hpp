@@ -56,7 +56,7 @@ public:
     std::size_t max_inbound_frame_bytes() const noexcept { return max_inbound_frame_bytes_; }
 
     /// What may wait for one client of the broker; a client that does not read and needs more is
-    /// disconnected, told why and counted. Default 64 MiB.
+    /// disconnected and counted. Default 64 MiB.
     unix_socket_options& max_remote_client_queued_bytes(std::size_t bytes) {
         max_remote_client_queued_bytes_ = bytes;
         return *this;
@@ -139,7 +139,7 @@ public:
     }
     const std::function<event_id()>& id_source() const noexcept { return id_source_; }
 
-    /// Called on the executor when the role changes.
+    /// Called on the executor when the role changes, for the last time after the bus has ended.
     unix_socket_options& on_role(std::function<void(bus_role)> f) {
         on_role_ = std::move(f);
         return *this;

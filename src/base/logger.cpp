@@ -44,11 +44,11 @@ logger::logger() : logger(log_level::warn, write_to_stderr) {}
 logger::logger(log_level level, sink to)
     : level_(to ? level : log_level::off), shared_(std::make_shared<shared>(std::move(to))) {}
 
-void logger::log(
+void logger::log_fields(
     log_level level,
     std::string_view component,
     std::string_view text,
-    std::initializer_list<log_field> fields
+    std::span<const log_field> fields
 ) const {
     // A sink that logs, or uses the bus that logs, would wait for itself: its own records are
     // dropped.
@@ -75,7 +75,7 @@ void logger::log(
             {level,
              component,
              text,
-             std::span<const log_field>(fields.begin(), fields.size()),
+             fields,
              repeats}
         );
     } catch (...) {

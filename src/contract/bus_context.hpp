@@ -44,6 +44,9 @@ public:
         const {
         log_.log(level, component_, text, fields);
     }
+    void log(log_level level, std::string_view text, std::span<const log_field> fields) const {
+        log_.log_fields(level, component_, text, fields);
+    }
     bool logs(log_level level) const noexcept { return log_.enabled(level); }
 
     void add(subscriber& s);

@@ -92,7 +92,6 @@ pubsub_features broker_features() {
     f.elects_broker = true;
     f.inline_delivery = false;
     f.bounded_queues = true;
-    f.leases = false;
     return f;
 }
 
@@ -126,3 +125,5 @@ backend_spec spec(std::string name, pubsub_features features, rig_settings setti
 }  // namespace
 
 INSTANTIATE_TEST_SUITE_P(UnixSocket, PubsubConformance, testing::Values(spec<broker_rig>("Broker", broker_features()), spec<client_rig>("Client", client_features()), spec<replay_rig>("ClientBehindReplay", replay_features()), spec<broker_rig>("BrokerTiny", broker_features(), tiny()), spec<client_rig>("ClientTiny", client_features(), tiny())), spec_name<backend_spec>);
+
+INSTANTIATE_TEST_SUITE_P(UnixSocket, LeaseConformance, testing::Values(spec<broker_rig>("Broker", broker_features()), spec<client_rig>("Client", client_features()), spec<replay_rig>("ClientBehindReplay", replay_features())), spec_name<backend_spec>);

@@ -35,7 +35,7 @@ constexpr std::size_t memberships_max = 65'536;
 
 broker::broker(core& bus, socket_path::listener&& made)
     : bus_(bus), listener_(bus.io(), made.fd.release()), file_(made.file) {
-    // The last broker is gone for certain; the other members of its bus are expected here.
+    // The other members of the last broker's bus are expected here.
     expected_ = std::exchange(bus_.roster, {});
     if (expected_.empty()) return;
     holding_ = true;
@@ -65,7 +65,7 @@ void broker::accept() {
         if (!fd) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             if (errno != EAGAIN && errno != EWOULDBLOCK) {
-                bus_.log(
+                bus_.note(
                     log_level::error,
                     "cannot accept a connection",
                     {{"error", error_code(errno, boost::system::system_category()).message()}}
@@ -84,7 +84,7 @@ void broker::accepted(unique_fd fd) {
     if (!bus_.may_connect(fd.get())) {
         ++bus_.numbers.peers_refused;
         const auto who = credentials_of(fd.get());
-        bus_.log(
+        bus_.note(
             log_level::warn,
             "a process of another user was refused",
             {{"user", who ? std::to_string(who->user) : "unknown"}}
@@ -136,28 +136,21 @@ void broker::handle(
     switch (f.kind) {
         case frame_kind::subscribe:
             if (p->memberships >= memberships_max) {
-                bus_.log(log_level::warn, "a client has too many subscriptions; one is ignored");
+                bus_.note(log_level::warn, "a client has too many subscriptions; one is ignored");
                 return;
             }
             if (table_.join(from.who(), f.topic, group)) ++p->memberships;
             answer("subscribed");
             return;
         case frame_kind::unsubscribe:
+            // Its answer says that everything sent before has been routed.
+            if (holding_ && hold(from.who(), line)) return;
             if (table_.leave(from.who(), f.topic, group)) --p->memberships;
             answer("unsubscribed");
             return;
         case frame_kind::publish:
-            if (holding_) {
-                if (held_bytes_ + line.size() <= bus_.options().max_remote_client_queued_bytes()) {
-                    held_bytes_ += line.size();
-                    held_.push_back({from.who(), std::string(line)});
-                    return;
-                }
-                end_hold();
-                p = find(from.who());
-                if (p == nullptr) return;
-            }
-            publish_from(*p, f, room);
+            if (holding_ && hold(from.who(), line)) return;
+            publish_from(find(from.who()), from.who(), f, room);
             return;
         case frame_kind::received:
             while (!p->receipts.empty() && p->receipts.front().first <= f.number) {
@@ -176,6 +169,17 @@ void broker::handle(
         case frame_kind::unknown:
             return;
     }
+}
+
+// Keeps a line until the members of the last broker have come; false when that has just ended.
+bool broker::hold(peer_id from, std::string_view line) {
+    if (held_bytes_ + line.size() > bus_.options().max_remote_client_queued_bytes()) {
+        end_hold();
+        return false;
+    }
+    held_bytes_ += line.size();
+    held_.push_back({from, std::string(line)});
+    return true;
 }
 
 void broker::handle_extension(peer& from, std::string_view line) {
@@ -246,13 +250,14 @@ void broker::relieve(peer& p) {
 void broker::written(connection& to) {
     auto* p = find(to.who());
     if (p == nullptr) return;
-    while (!p->barriers.empty() && p->barriers.front().first <= to.out.written()) {
-        bus_.released_.push_back(std::move(p->barriers.front().second));
+    while (!p->barriers.empty() && p->barriers.front().end <= to.out.written()) {
+        bus_.released_.push_back(std::move(p->barriers.front().released));
         p->barriers.pop_front();
     }
     const auto soft = std::min(soft_max, bus_.options().max_remote_client_queued_bytes() / 4);
     if (!p->congested || to.out.queued() > soft / 2) return;
     p->congested = false;
+    p->stalled = false;
     --congested_;
     relieve(*p);
 }
@@ -260,8 +265,11 @@ void broker::written(connection& to) {
 void broker::tick(steady::time_point now) {
     if (std::exchange(accept_paused_, false)) start();
     if (holding_ && now >= hold_until_) end_hold();
-    if (congested_ == 0) return;
     for (auto& [id, p] : peers_) {
+        while (!p.barriers.empty() && (p.stalled || p.barriers.front().deadline <= now)) {
+            bus_.released_.push_back(std::move(p.barriers.front().released));
+            p.barriers.pop_front();
+        }
         if (!p.congested || now - p.mark_time < stall_time) continue;
         const auto enough =
             std::min(stall_bytes, bus_.options().max_remote_client_queued_bytes() / 64);
@@ -275,7 +283,7 @@ void broker::tick(steady::time_point now) {
 void broker::drop(peer& p, std::string_view why) {
     if (!p.c->open()) return;
     ++bus_.numbers.clients_dropped;
-    bus_.log(
+    bus_.note(
         log_level::warn,
         "a client was disconnected",
         {{"why", std::string(why)}, {"queued", std::to_string(p.c->out.queued())}}
@@ -294,7 +302,7 @@ void broker::lost(const std::shared_ptr<connection>& c) {
     c->close();
     if (p.congested) --congested_;
     relieve(p);
-    for (auto& b : p.barriers) bus_.released_.push_back(std::move(b.second));
+    for (auto& b : p.barriers) bus_.released_.push_back(std::move(b.released));
     table_.drop(c->who());
     // Whoever left is no target any more.
     settle_receipts(p, false);
@@ -371,7 +379,7 @@ void broker::end_turn() {
 void broker::end_hold() {
     if (!std::exchange(holding_, false)) return;
     if (!expected_.empty())
-        bus_.log(
+        bus_.note(
             log_level::info,
             "members of the last broker did not come in time",
             {{"count", std::to_string(expected_.size())}, {"first", expected_.front()}}
@@ -384,13 +392,20 @@ void broker::end_hold() {
         error_code ec;
         publish(out, ec);
         bus_.finish(std::move(out.done), ec);
+        for (auto& b : out.barriers) bus_.released_.push_back(std::move(b));
+        bus_.flush_dirty();
     }
     frame_scanner scanner;
+    std::shared_ptr<void> nobody_waits;
     for (const auto& h : std::exchange(held_, {})) {
-        auto* p = find(h.from);
         const auto* f = scanner.scan(h.line);
-        std::shared_ptr<void> nobody_waits;
-        if (p != nullptr && f != nullptr) publish_from(*p, *f, nobody_waits);
+        if (f == nullptr) continue;
+        // Whoever published and left meant it all the same.
+        if (auto* p = find(h.from))
+            handle(*p->c, *f, h.line, nobody_waits);
+        else if (f->kind == frame_kind::publish)
+            publish_from(nullptr, h.from, *f, nobody_waits);
+        bus_.flush_dirty();
     }
     end_turn();
 }
@@ -398,14 +413,17 @@ void broker::end_hold() {
 void broker::barrier(const std::shared_ptr<void>& released) {
     for (auto& [id, p] : peers_) {
         if (p.c->open() && !p.c->out.empty() && !p.stalled)
-            p.barriers.emplace_back(p.c->out.appended(), released);
+            p.barriers.push_back(
+                {p.c->out.appended(), released, steady::now() + bus_.options().connect_timeout()}
+            );
     }
     for (auto& out : held_own_) out.barriers.push_back(released);
 }
 
 void broker::release_barriers() {
     for (auto& [id, p] : peers_) {
-        for (auto& b : std::exchange(p.barriers, {})) bus_.released_.push_back(std::move(b.second));
+        for (auto& b : std::exchange(p.barriers, {}))
+            bus_.released_.push_back(std::move(b.released));
     }
     for (auto& out : held_own_) {
         for (auto& b : std::exchange(out.barriers, {})) bus_.released_.push_back(std::move(b));
@@ -420,7 +438,7 @@ void broker::step_down() {
     for (auto& [id, p] : peers_) {
         relieve(p);
         p.c->close();
-        for (auto& b : p.barriers) bus_.released_.push_back(std::move(b.second));
+        for (auto& b : p.barriers) bus_.released_.push_back(std::move(b.released));
         bus_.released_.push_back(std::move(p.c));
     }
     peers_.clear();

@@ -71,7 +71,12 @@ private:
         std::uint64_t mark_written = 0;
         steady::time_point mark_time{};
         std::vector<std::shared_ptr<void>> wait_for_room;
-        std::deque<std::pair<std::uint64_t, std::shared_ptr<void>>> barriers;
+        struct barrier {
+            std::uint64_t end;
+            std::shared_ptr<void> released;
+            steady::time_point deadline;
+        };
+        std::deque<barrier> barriers;
     };
     struct held_line {
         peer_id from;
@@ -86,11 +91,14 @@ private:
 
     void accept();
     void accepted(unique_fd fd);
-    void publish_from(peer& from, const frame& f, std::shared_ptr<void>& room);
+    /// `from` is null when the publisher has left.
+    void publish_from(peer* from, peer_id publisher, const frame& f, std::shared_ptr<void>& room);
+    bool hold(peer_id from, std::string_view line);
     /// `local()`: the event for this process, null when it cannot be read; `body(out)` appends the
     /// event object for the others. Each is called at most once.
     template <class Local, class Body>
     void route(const traffic& what, Local&& local, Body&& body, const std::shared_ptr<void>& room);
+    bool goes_elsewhere() const;
     void note_recent(std::string_view keys);
     bool is_taken(std::string_view id, std::string_view topic, std::string_view group) const;
     void send_event(peer& to, const traffic& what, const std::string* group);
@@ -134,6 +142,7 @@ private:
     std::string body_;    // of the event that is being routed: topic and object
     shared_text shared_;  // the same, when it is large or kept
     std::string tail_;
+    std::string own_;  // the event object of an own publish
     std::string frame_;
 };
 

@@ -16,11 +16,16 @@ constexpr std::size_t taken_max = 262'144;
 // Group events that one client has and did not settle.
 constexpr std::size_t group_deliveries_max = 65'536;
 
+// Around the members of an event: stamp, group and the names of fields.
+constexpr std::size_t frame_overhead_max = 512;
+
 }  // namespace
 
 // --- routing -------------------------------------------------------------------------------------
 
-void broker::publish_from(peer& from, const frame& f, std::shared_ptr<void>& room) {
+void broker::publish_from(
+    peer* from, peer_id publisher, const frame& f, std::shared_ptr<void>& room
+) {
     auto id = std::string(f.id);
     if (id.empty()) id = event_id::random().text();
     std::int64_t created = bus_.now_ms();
@@ -53,28 +58,26 @@ void broker::publish_from(peer& from, const frame& f, std::shared_ptr<void>& roo
         if (auto* t = bus_.local().find(f.topic)) {
             if (const auto* e = local()) bus_.give_everyone(*t, *e, room);
         }
-        if (table_.has(from.c->who(), f.topic, std::nullopt)) {
+        if (from != nullptr && table_.has(publisher, f.topic, std::nullopt)) {
             body_.clear();
             body(body_);
             shared_ = nullptr;
-            send_event(from, what, nullptr);
+            send_event(*from, what, nullptr);
         }
         return;
     }
-    if (f.number != 0) {
+    if (f.number != 0 && from != nullptr) {
         what.receipt = std::make_shared<confirmation>();
         what.receipt->number = f.number;
-        what.receipt->publisher = from.c->who();
+        what.receipt->publisher = publisher;
         what.receipt->remaining = 1;  // until it is routed
-        from.publishes.push_back(what.receipt);
+        from->publishes.push_back(what.receipt);
     }
-    const auto publisher = from.c->who();
     table_.route(f.topic, targets_);
     route(what, local, body, room);
     if (what.receipt != nullptr) receipt_ended(what.receipt, false);
     // A publisher that outruns a target which is reading is read later.
-    if (congested_ == 0) return;
-    if (find(publisher) == nullptr) return;
+    if (congested_ == 0 || room == nullptr || find(publisher) == nullptr) return;
     for (const auto target : targets_.everyone) {
         auto* p = find(target);
         if (p != nullptr && p->congested && !p->stalled) p->wait_for_room.push_back(room);
@@ -86,14 +89,32 @@ void broker::publish_from(peer& from, const frame& f, std::shared_ptr<void>& roo
 }
 
 bool broker::publish(outgoing& out, error_code& ec) {
+    const bool must = out.resent || out.deadline != steady::time_point{};  // accepted before
     if (holding_) {
+        if (held_own_.size() >= bus_.options().pending_limit() && !must) {
+            ec = errc::queue_full;
+            return false;
+        }
         held_own_.push_back(std::move(out));
         return true;
     }
     table_.route(out.topic, targets_);
+    own_.clear();
+    if (goes_elsewhere()) {
+        try {
+            append_event_members(own_, out.e);
+        } catch (const boost::system::system_error& problem) {
+            ec = problem.code();
+            return false;
+        }
+        if (own_.size() + out.topic.size() + frame_overhead_max >
+            bus_.options().max_inbound_frame_bytes()) {
+            ec = errc::payload_too_large;
+            return false;
+        }
+    }
     auto* t = bus_.local().find(out.topic);
     const bool awaited = static_cast<bool>(out.done);
-    const bool must = out.resent || out.deadline != steady::time_point{};  // accepted before
 
     // Own queues first: an event is refused whole or taken whole.
     auto worst = subscriber::admission::yes;
@@ -151,22 +172,23 @@ bool broker::publish(outgoing& out, error_code& ec) {
     const auto local = [&]() -> const event* { return &out.e; };
     const auto body = [&](std::string& to) {
         to.push_back('{');
-        append_event_members(to, out.e);
-        to.push_back(',');
+        to.append(own_).push_back(',');
         append_stamp(to, out.e.id().text(), out.e.created_at().time_since_epoch().count());
         to.push_back('}');
     };
-    try {
-        route(what, local, body, room);
-    } catch (const boost::system::system_error& problem) {
-        ec = problem.code();
-        return false;
-    }
+    route(what, local, body, room);
     if (t == nullptr && targets_.none()) ++bus_.unheard;
     if (!out.confirmed) return true;
     bus_.await_confirmation(std::move(out));
     receipt_ended(what.receipt, false);
     return true;
+}
+
+bool broker::goes_elsewhere() const {
+    return !targets_.everyone.empty() ||
+           std::any_of(targets_.groups.begin(), targets_.groups.end(), [](const auto& g) {
+               return g.member != own_process;
+           });
 }
 
 // To `targets_`.
@@ -179,11 +201,7 @@ void broker::route(
             return is_taken(what.id, what.topic, g.group);
         });
     auto* t = bus_.local().find(what.topic);
-    const bool remote =
-        !targets_.everyone.empty() ||
-        std::any_of(targets_.groups.begin(), targets_.groups.end(), [](const auto& g) {
-            return g.member != own_process;
-        });
+    const bool remote = goes_elsewhere();
     body_.clear();
     shared_ = nullptr;
     if (remote) {
@@ -303,7 +321,7 @@ void broker::reroute(const group_delivery& d, peer_id except) {
     const auto who = table_.pick(d.topic, d.group, except);
     if (!who) {
         bus_.context().dropped.fetch_add(1, std::memory_order_relaxed);
-        bus_.log(
+        bus_.note(
             log_level::warn,
             "event dropped, its group has no member left",
             {{"topic", d.topic}, {"group", d.group}}

@@ -12,7 +12,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <string>
 
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
@@ -62,9 +64,13 @@ public:
         });
     }
 
-    bool write_waits = false;  ///< the kernel's buffer is full; a wait is under way
-    bool dirty = false;        ///< has something to write and is on the list for that
-    bool paused = false;       ///< not read until there is room for what it brings
+    bool write_waits = false;        ///< the kernel's buffer is full; a wait is under way
+    bool dirty = false;              ///< has something to write and is on the list for that
+    bool paused = false;             ///< what it brings has to wait for room
+    bool stopped = false;            ///< not even read any more
+    std::uint64_t pauses = 0;        ///< tells the end of one pause from that of an earlier one
+    std::deque<std::string> parked;  ///< lines that wait
+    std::size_t parked_bytes = 0;
 
 private:
     using stream = boost::asio::posix::stream_descriptor;

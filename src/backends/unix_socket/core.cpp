@@ -31,6 +31,8 @@ constexpr milliseconds farewell_time{1000};
 constexpr microseconds burst_gap{20};
 // Bytes read from one peer before others have their turn.
 constexpr int reads_per_turn = 4;
+// What may wait for room before a peer is not read any more.
+constexpr std::size_t parked_max = std::size_t{4} << 20;
 
 access_rules rules_of(const unix_socket_options& options) {
     access_rules rules;
@@ -85,7 +87,9 @@ core::~core() = default;
 core::section::~section() {
     auto finished = std::exchange(of_.finished_, {});
     const auto released = std::exchange(of_.released_, {});
+    const auto notes = std::exchange(of_.notes_, {});
     lock_.unlock();
+    for (const auto& n : notes) of_.context_->log(n.level, n.text, n.fields);
     for (auto& [done, ec] : finished) done(ec);
 }
 
@@ -118,11 +122,13 @@ bool core::publish(
 ) {
     ec = {};
     if (how.local_only()) {
+        context_->stamp(draft, how);
+        const auto e = detail::event_access::freeze(std::move(draft), 1);
         const section held(*this);
-        if (over())
+        if (ending())
             ec = errc::closed;
         else
-            publish_locally(topic, std::move(draft), how);
+            publish_locally(topic, e);
         return true;
     }
     outgoing out;
@@ -145,11 +151,14 @@ bool core::publish(
     }
     const bool awaited = static_cast<bool>(done);
     const section held(*this);
+    if (ending()) {
+        ec = errc::closed;
+        return true;
+    }
     switch (phase_) {
         case phase::closing:
         case phase::closed:
-            ec = errc::closed;
-            return true;
+            break;
         case phase::idle:
         case phase::joining:
             return accept_pending(std::move(out), done, ec);
@@ -163,7 +172,7 @@ bool core::publish(
             context_->refused.fetch_add(1, std::memory_order_relaxed);
             return true;
         }
-        out.number = last_number_ + 1;
+        out.number = ++last_number_;
     }
     const auto now = steady::now();
     const bool write_now = awaited || now - last_direct_write >= burst_gap;
@@ -209,11 +218,7 @@ bool core::accept_pending(outgoing&& out, completion& done, error_code& ec) {
     return !awaited;
 }
 
-void core::publish_locally(
-    std::string_view topic, event_draft&& draft, const publish_options& how
-) {
-    context_->stamp(draft, how);
-    const auto e = detail::event_access::freeze(std::move(draft), 1);
+void core::publish_locally(std::string_view topic, const event& e) {
     std::string key;
     append_json_string(key, topic);
     ++published;
@@ -310,10 +315,8 @@ void core::flush_soon() {
 void core::write(connection& c) {
     if (!c.open() || c.write_waits || c.out.empty()) return;
     const auto result = c.write();
-    if (result == connection::write_result::failed) {
-        lose_soon(c);
-        return;
-    }
+    // The reader sees the end of the stream, behind what the peer said before.
+    if (result == connection::write_result::failed) c.write_waits = true;
     if (result == connection::write_result::blocked) {
         c.write_waits = true;
         c.wait_writable([bus = weak_from_this(), to = c.shared_from_this()](bool ok) {
@@ -369,31 +372,53 @@ void core::on_readable(const std::shared_ptr<connection>& c, bool ok) {
     if (c->open()) watch(*c);
 }
 
-// Handles the lines that are there. False when reading has to wait or is over.
+void core::handle_line(
+    connection& c, const frame& f, std::string_view line, std::shared_ptr<void>& room
+) {
+    if (link_ != nullptr && &link_->to() == &c)
+        link_->handle(f, line, room);
+    else if (broker_ != nullptr)
+        broker_->handle(c, f, line, room);
+}
+
+// Whoever finds a queue full keeps a copy; when the last one goes, what waits is handled.
+std::shared_ptr<void> core::make_room(const std::shared_ptr<connection>& c) {
+    return when_released([bus = weak_from_this(), c, pause = ++c->pauses] {
+        const auto self = bus.lock();
+        if (self == nullptr) return;
+        self->post_to_sockets([c, pause](core& of) { of.resume(c, pause); });
+    });
+}
+
+// Handles the lines that are there. Events that meet a full queue wait, and what comes behind them,
+// but confirmations, receipts and the like go on: handlers may be waiting for those. False when
+// reading has to stop or is over.
 bool core::process(const std::shared_ptr<connection>& c) {
     std::shared_ptr<void> room;
     while (const auto line = c->in.next()) {
         const auto* f = c->scanner.scan(*line);
-        if (room == nullptr) {
-            room = when_released([bus = weak_from_this(), c] {
-                const auto self = bus.lock();
-                if (self != nullptr) self->post_to_sockets([c](core& of) { of.resume(c); });
-            });
-        }
         const section held(*this);
         if (!c->open()) return false;
         if (f == nullptr) {
             ++numbers.frames_ignored;
             continue;
         }
-        if (link_ != nullptr && &link_->to() == c.get())
-            link_->handle(*f, *line, room);
-        else if (broker_ != nullptr)
-            broker_->handle(*c, *f, *line, room);
-        if (room.use_count() > 1) {  // some queue is full: its release goes on reading
-            c->paused = true;
+        const bool waits = f->kind == frame_kind::event || f->kind == frame_kind::publish ||
+                           f->kind == frame_kind::unsubscribe ||
+                           f->kind == frame_kind::unsubscribed;
+        if (c->paused && waits) {
+            c->parked_bytes += line->size();
+            c->parked.emplace_back(*line);
+            if (c->parked_bytes < parked_max) continue;
+            c->stopped = true;
             end_turn();
             return false;
+        }
+        if (room == nullptr && !c->paused) room = make_room(c);
+        handle_line(*c, *f, *line, room);
+        if (room != nullptr && room.use_count() > 1) {
+            c->paused = true;
+            room.reset();
         }
     }
     if (c->in.overflow()) {
@@ -410,12 +435,34 @@ bool core::process(const std::shared_ptr<connection>& c) {
     return true;
 }
 
-void core::resume(const std::shared_ptr<connection>& c) {
+// False when there is no room again.
+bool core::handle_parked(const std::shared_ptr<connection>& c) {
+    frame_scanner scanner;
+    auto room = make_room(c);
+    while (!c->parked.empty()) {
+        const auto line = std::move(c->parked.front());
+        c->parked.pop_front();
+        c->parked_bytes -= line.size();
+        const auto* f = scanner.scan(line);
+        if (f != nullptr) handle_line(*c, *f, line, room);
+        if (!c->open()) return true;
+        if (room.use_count() > 1) return false;
+    }
+    return true;
+}
+
+void core::resume(const std::shared_ptr<connection>& c, std::uint64_t pause) {
+    bool was_stopped = false;
     {
         const section held(*this);
-        if (!std::exchange(c->paused, false) || !c->open()) return;
+        if (!c->paused || c->pauses != pause || !c->open()) return;
+        const bool room_again = handle_parked(c);
+        end_turn();
+        if (!room_again) return;
+        c->paused = false;
+        was_stopped = std::exchange(c->stopped, false);
     }
-    if (!process(c)) return;
+    if (!was_stopped || !process(c)) return;
     const section held(*this);
     end_turn();
     if (c->open()) watch(*c);
@@ -444,15 +491,31 @@ void core::lost(const std::shared_ptr<connection>& c) {
             end_turn();
             return;
         }
-        c->close();
-        released_.push_back(c);
-        take_back(link_->unwritten());
-        link_.reset();
+        lose_link();
         if (over()) return;
-        log(log_level::info, "the broker is gone", {{"path", path_.text()}});
+        note(log_level::info, "the broker is gone", {{"path", path_.text()}});
         set_phase(phase::joining);
     }
     run_join();
+}
+
+// What was under way goes to the next broker, or ends in time.
+void core::lose_link() {
+    const auto deadline = steady::now() + options_.connect_timeout();
+    link_->to().close();
+    released_.push_back(link_->shared());
+    take_back(link_->unwritten());
+    for (auto& barrier : link_->take_barriers())
+        join_barriers_.emplace_back(std::move(barrier), deadline);
+    for (auto& out : unconfirmed_) out.deadline = deadline;
+    link_.reset();
+    local_.each_membership([&](const std::string&, const std::string*, auto& members) {
+        for (auto& m : members) {
+            m->state = member::standing::waiting;
+            m->problem = {};
+            m->deadline = deadline;
+        }
+    });
 }
 
 void core::take_back(std::deque<outgoing>&& unwritten) {
@@ -460,6 +523,7 @@ void core::take_back(std::deque<outgoing>&& unwritten) {
     while (!unwritten.empty()) {
         auto& out = unwritten.back();
         out.resent = true;
+        out.number = 0;  // it gets another in its new place
         out.deadline = deadline;
         pending_bytes_ += out.e.size_bytes();
         pending_.push_front(std::move(out));
@@ -491,7 +555,7 @@ void core::flush_network(const std::shared_ptr<void>& barrier) {
     } else if (phase_ == phase::broker) {
         end_turn();
         broker_->barrier(barrier);
-    } else if (phase_ == phase::joining && !pending_.empty()) {
+    } else if (phase_ == phase::joining && (!pending_.empty() || !unconfirmed_.empty())) {
         join_barriers_.emplace_back(barrier, steady::now() + options_.connect_timeout());
     }
 }
@@ -506,24 +570,29 @@ void core::close(completion done) {
     const section held(*this);
     if (over()) return;
     flush_network(network);
+    if (closing_at_) return;
+    closing_at_ = steady::now() + farewell_time;
     if (network.use_count() == 1) return;
     // A peer that does not read or answer is not waited for.
     farewell_.emplace(io(), farewell_time);
     farewell_->async_wait([self = weak_from_this()](error_code ec) {
         const auto bus = self.lock();
-        if (bus != nullptr && !ec) bus->cut_short();
+        if (bus == nullptr || ec) return;
+        const section held_now(*bus);
+        bus->cut_short();
     });
 }
 
 void core::cut_short() {
-    const section held(*this);
     constexpr auto never = steady::time_point::max();
     expire(never);
     if (link_ != nullptr) link_->expire(never);
     if (broker_ != nullptr) broker_->release_barriers();
-    for (auto& out : unconfirmed_) {
-        for (auto& barrier : std::exchange(out.barriers, {}))
-            released_.push_back(std::move(barrier));
+    for (auto* list : {&unconfirmed_, &pending_}) {
+        for (auto& out : *list) {
+            for (auto& barrier : std::exchange(out.barriers, {}))
+                released_.push_back(std::move(barrier));
+        }
     }
 }
 
@@ -539,6 +608,21 @@ void core::tear_down(completion done) {
         if (*done) (*done)({});
     });
     for (const auto& s : context_->subscribers()) s->close(completion{[last](error_code) {}});
+    const section held(*this);
+    if (leases_ != nullptr) leases_->close(completion{[last](error_code) {}});
+}
+
+lease_provider& core::leases() {
+    const section held(*this);
+    if (leases_ == nullptr) {
+        // A directory that cannot be made shows with the first lease.
+        static_cast<void>(path_.create_directory(access_));
+        leases_ = std::make_unique<file_lease_provider>(
+            path_.directory(), context_->executor(), options_.clock(), options_.logger()
+        );
+        if (over()) leases_->close({});
+    }
+    return *leases_;
 }
 
 void core::shut_down() noexcept {
@@ -549,19 +633,24 @@ void core::shut_down() noexcept {
     hurry_.notify_all();
     late = std::exchange(redeliveries_, {});
     for (std::size_t i = 0; i < late.size(); ++i) rounds_->handed_on();
+    end_turn();  // what was settled until now is settled for the others, too
     for (auto& [done, deadline] : std::exchange(join_waiters_, {}))
         finish(std::move(done), errc::closed);
-    for (auto& out : std::exchange(pending_, {})) finish(std::move(out.done), errc::closed);
     confirmed(UINT64_MAX, errc::closed);
     if (link_ != nullptr) {
-        for (auto& out : link_->unwritten()) finish(std::move(out.done), errc::closed);
+        take_back(link_->unwritten());
         link_->to().close();
+        released_.push_back(link_->shared());
         link_.reset();
     }
     if (broker_ != nullptr) {
         path_.remove(broker_->file());
         broker_->step_down();
         broker_.reset();
+    }
+    for (auto& out : std::exchange(pending_, {})) {
+        finish(std::move(out.done), errc::closed);
+        for (auto& barrier : out.barriers) released_.push_back(std::move(barrier));
     }
     if (tick_timer_) tick_timer_->cancel();
     if (farewell_) farewell_->cancel();
@@ -573,6 +662,7 @@ void core::shut_down() noexcept {
 void core::end() noexcept {
     for (const auto& s : context_->subscribers()) s->stop();
     shut_down();
+    leases_.reset();
     io_.stop();
     context_->shut_down();
 }

@@ -2,6 +2,7 @@
 
 #include "backends/unix_socket/connection.hpp"
 #include "backends/unix_socket/election.hpp"
+#include "backends/unix_socket/file_lease_provider.hpp"
 #include "backends/unix_socket/local_registry.hpp"
 #include "backends/unix_socket/recent_ids.hpp"
 #include "backends/unix_socket/socket_path.hpp"
@@ -73,6 +74,7 @@ public:
     void close(completion done);
     /// Ends everything now; for the destructor of the face.
     void end() noexcept;
+    lease_provider& leases();
     bus_role role() const;
     bus_counters counters() const;
     unix_socket_counters socket_counters() const;
@@ -157,9 +159,12 @@ public:
     const std::string& member_id() const noexcept { return member_id_; }
     bool may_connect(int fd) const;
     /// Keeps a confirmed publish until its confirmation.
-    void await_confirmation(outgoing&& out) {
-        last_number_ = std::max(last_number_, out.number);
-        unconfirmed_.push_back(std::move(out));
+    void await_confirmation(outgoing&& out) { unconfirmed_.push_back(std::move(out)); }
+    /// Logged once the mutex is free: a sink may use the bus.
+    void note(
+        log_level level, std::string_view text, std::initializer_list<log_field> fields = {}
+    ) {
+        if (context_->logs(level)) notes_.push_back({level, std::string(text), fields});
     }
     steady::time_point last_direct_write{};
     /// Members of the last broker that may come to a new one; the broker's own id is not in it.
@@ -176,21 +181,31 @@ public:
 private:
     enum class phase { idle, joining, client, broker, closing, closed };
 
-    void publish_locally(std::string_view topic, event_draft&& draft, const publish_options& how);
+    void publish_locally(std::string_view topic, const event& e);
     bool accept_pending(outgoing&& out, completion& done, error_code& ec);
     void start_joining();
     void run_join();
     void become_client(unique_fd fd, const file_identity& file);
     void become_broker(socket_path::listener&& made);
-    void join_failed(error_code ec, bool final);
+    /// True when nobody wants the bus any more.
+    bool join_failed(error_code ec);
+    void look_for_broker();
+    void lose_link();
     void send_pending();
     void route_or_send(outgoing&& out);
     void set_phase(phase next);
     bool over() const noexcept { return phase_ == phase::closing || phase_ == phase::closed; }
+    /// Nothing new is accepted.
+    bool ending() const noexcept { return over() || closing_at_.has_value(); }
 
     void on_readable(const std::shared_ptr<connection>& c, bool ok);
     bool process(const std::shared_ptr<connection>& c);
-    void resume(const std::shared_ptr<connection>& c);
+    void resume(const std::shared_ptr<connection>& c, std::uint64_t pause);
+    void handle_line(
+        connection& c, const frame& f, std::string_view line, std::shared_ptr<void>& room
+    );
+    std::shared_ptr<void> make_room(const std::shared_ptr<connection>& c);
+    bool handle_parked(const std::shared_ptr<connection>& c);
     void on_writable(const std::shared_ptr<connection>& c, bool ok);
     void lost(const std::shared_ptr<connection>& c);
     void end_turn();
@@ -222,6 +237,12 @@ private:
     mutable std::mutex mutex_;
     std::vector<std::pair<completion, error_code>> finished_;
     std::vector<std::shared_ptr<void>> released_;
+    struct noted {
+        log_level level;
+        std::string text;
+        std::vector<log_field> fields;
+    };
+    std::vector<noted> notes_;
     phase phase_ = phase::idle;
     std::condition_variable hurry_;  ///< ends a pause of `run_join` early
     local_registry local_;
@@ -240,6 +261,9 @@ private:
     std::vector<std::pair<std::shared_ptr<void>, steady::time_point>> join_barriers_;
     std::optional<boost::asio::steady_timer> tick_timer_;
     std::optional<boost::asio::steady_timer> farewell_;
+    std::optional<steady::time_point> closing_at_;  ///< close was called, and waits no longer
+    std::unique_ptr<file_lease_provider> leases_;
+    bool looking_ = false;  ///< `run_join` is at work
 
     struct redelivery {
         std::shared_ptr<member> to;

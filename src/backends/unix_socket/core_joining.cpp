@@ -29,6 +29,15 @@ void core::start_joining() {
 
 // Nothing else happens on the socket thread meanwhile: there is no connection to serve.
 void core::run_join() {
+    {
+        const section held(*this);
+        if (phase_ != phase::joining || std::exchange(looking_, true)) return;
+    }
+    look_for_broker();
+}
+
+// Until this is a client, the broker, or over; `looking_` ends in the same section as that begins.
+void core::look_for_broker() {
     unique_fd guard;
     std::optional<election_lock> lock;
     std::optional<file_identity> refused;
@@ -40,8 +49,13 @@ void core::run_join() {
     for (;;) {
         {
             const section held(*this);
-            if (over()) return;
+            if (over()) {
+                if (listening.fd) path_.remove(listening.file);
+                looking_ = false;
+                return;
+            }
             expire(steady::now());
+            if (closing_at_ && steady::now() >= *closing_at_) cut_short();
         }
         if (lock && !e.holds_lock()) lock.reset();
         if (guard && !e.holds_guard()) guard = {};
@@ -78,6 +92,8 @@ void core::run_join() {
                     break;
                 }
                 guard = take_guard(path_.guard(), failure);
+                // Another user of a shared bus may not be its broker.
+                if (failure.value() == EACCES && access_.group) failure = {};
                 next = failure ? e.error() : e.guarded(static_cast<bool>(guard));
                 break;
             case election::step::create_lock: {
@@ -119,9 +135,8 @@ void core::run_join() {
                 become_broker(std::move(listening));
                 return;
             case election::step::failed: {
-                join_failed(failure, false);
+                if (join_failed(failure)) return;
                 std::unique_lock pausing(mutex_);
-                if (phase_ == phase::idle) return;
                 hurry_.wait_for(pausing, failed_join_pause, [this] { return over(); });
                 pausing.unlock();
                 failure = path_.create_directory(access_);
@@ -143,6 +158,7 @@ bool core::may_connect(int fd) const {
 
 void core::become_client(unique_fd fd, const file_identity& file) {
     const section held(*this);
+    looking_ = false;
     if (over()) return;
     auto c = std::make_shared<connection>(
         io(), std::move(fd), own_process, options_.max_inbound_frame_bytes()
@@ -150,7 +166,7 @@ void core::become_client(unique_fd fd, const file_identity& file) {
     static std::atomic<std::uint32_t> lives{0};
     link_ = std::make_unique<link>(*this, c, file, ++lives);
     set_phase(phase::client);
-    log(log_level::info, "joined as client", {{"path", path_.text()}});
+    note(log_level::info, "joined as client", {{"path", path_.text()}});
     link_->introduce();
     send_pending();
     end_turn();
@@ -160,6 +176,7 @@ void core::become_client(unique_fd fd, const file_identity& file) {
 
 void core::become_broker(socket_path::listener&& made) {
     const section held(*this);
+    looking_ = false;
     if (over()) {
         path_.remove(made.file);
         return;
@@ -167,7 +184,7 @@ void core::become_broker(socket_path::listener&& made) {
     broker_ = std::make_unique<broker>(*this, std::move(made));
     ++numbers.elections;
     set_phase(phase::broker);
-    log(log_level::info, "joined as broker", {{"path", path_.text()}});
+    note(log_level::info, "joined as broker", {{"path", path_.text()}});
     local_.each_membership([&](const std::string& topic, const std::string* group, auto& members) {
         if (group != nullptr) broker_->join_own(topic, *group);
         announced(topic, group != nullptr ? std::optional<std::string_view>(*group) : std::nullopt);
@@ -196,29 +213,36 @@ void core::send_pending() {
 
 void core::route_or_send(outgoing&& out) {
     error_code ec;
-    if (out.confirmed && out.number == 0) out.number = last_number_ + 1;
+    if (out.confirmed && out.number == 0) out.number = ++last_number_;
     const bool good = link_ != nullptr ? link_->publish(out, false, ec) : broker_->publish(out, ec);
     if (!good && ec == errc::queue_full && !out.done) {
         // It was accepted before: what is promised is kept, and the limit is the pending one.
         context_->dropped.fetch_add(1, std::memory_order_relaxed);
-        log(log_level::warn,
+        note(
+            log_level::warn,
             "an accepted event was dropped, a queue is full",
-            {{"topic", out.topic}});
+            {{"topic", out.topic}}
+        );
     }
     finish(std::move(out.done), ec);
+    // Many at once must not look like a queue that nobody reads.
+    flush_dirty();
 }
 
-void core::join_failed(error_code ec, bool final) {
+bool core::join_failed(error_code ec) {
     const section held(*this);
-    if (over()) return;
-    log(log_level::warn, "cannot join the bus", {{"path", path_.text()}, {"error", ec.message()}});
+    if (over()) {
+        looking_ = false;
+        return true;
+    }
+    note(log_level::warn, "cannot join the bus", {{"path", path_.text()}, {"error", ec.message()}});
     for (auto& [done, deadline] : std::exchange(join_waiters_, {})) finish(std::move(done), ec);
     for (auto& out : std::exchange(pending_, {})) {
         context_->dropped.fetch_add(out.done ? 0 : 1, std::memory_order_relaxed);
         finish(std::move(out.done), ec);
     }
     pending_bytes_ = 0;
-    released_.reserve(released_.size() + join_barriers_.size());
+    confirmed(UINT64_MAX, ec);
     for (auto& [barrier, deadline] : std::exchange(join_barriers_, {}))
         released_.push_back(std::move(barrier));
     bool members = false;
@@ -228,7 +252,10 @@ void core::join_failed(error_code ec, bool final) {
             if (m->state == member::standing::waiting) refuse_waiting(*m, ec);
         }
     });
-    if (final || !members) set_phase(phase::idle);
+    if (members) return false;
+    set_phase(phase::idle);
+    looking_ = false;
+    return true;
 }
 
 void core::refuse_waiting(member& m, error_code ec) {
@@ -286,15 +313,12 @@ void core::tick() {
             arm_tick();
             return;
         }
-        log(log_level::warn, "the path belongs to another broker now", {{"path", path_.text()}});
+        note(log_level::warn, "the path belongs to another broker now", {{"path", path_.text()}});
         if (broker_ != nullptr) {
             broker_->step_down();
             broker_.reset();
         } else {
-            link_->to().close();
-            released_.push_back(link_->shared());
-            take_back(link_->unwritten());
-            link_.reset();
+            lose_link();
         }
         set_phase(phase::joining);
     }
@@ -317,10 +341,14 @@ void core::expire(steady::time_point now) {
         pending_bytes_ -= std::min(pending_bytes_, out.e.size_bytes());
         if (!out.done) {
             context_->dropped.fetch_add(1, std::memory_order_relaxed);
-            log(log_level::warn, "event dropped, there is no broker", {{"topic", out.topic}});
+            note(log_level::warn, "event dropped, there is no broker", {{"topic", out.topic}});
         }
         finish(std::move(out.done), errc::broker_lost);
+        for (auto& barrier : out.barriers) released_.push_back(std::move(barrier));
     }
+    while (phase_ == phase::joining && !unconfirmed_.empty() && unconfirmed_.front().deadline <= now
+    )
+        confirmed(unconfirmed_.front().number, errc::broker_lost);
     local_.each_membership([&](const std::string&, const std::string*, auto& members) {
         for (auto& m : members) {
             if (m->state != member::standing::waiting || m->deadline > now) continue;

@@ -24,7 +24,7 @@ std::shared_ptr<subscription_state> core::subscribe(
     who->enroll();
     {
         const section held(*this);
-        if (!over()) {
+        if (!ending()) {
             who->deadline = steady::now() + options_.connect_timeout();
             const bool first = local_.add(who);
             const auto group =
@@ -134,11 +134,13 @@ void core::redeliver(
     if (over()) return;
     if (!delay || redeliveries_.size() >= redeliveries_max) {
         context_->exhausted.fetch_add(1, std::memory_order_relaxed);
-        log(log_level::error,
+        note(
+            log_level::error,
             "event given up after its last delivery attempt",
             {{"topic", to->topic_name()},
              {"event", e.id().text()},
-             {"attempt", std::to_string(e.delivery_attempt())}});
+             {"attempt", std::to_string(e.delivery_attempt())}}
+        );
         settled(token);
         return;
     }
@@ -182,7 +184,7 @@ void core::hand_on(
 ) {
     auto* t = local_.find(topic);
     if (t != nullptr && give_group(*t, group, e, token, nullptr)) return;
-    if (link_ != nullptr && token != 0) {
+    if (link_ != nullptr && link_->owns(token)) {
         link_->report({token}, "trunkline.returned");
         flush_soon();
         return;
@@ -192,9 +194,11 @@ void core::hand_on(
         return;
     }
     context_->dropped.fetch_add(1, std::memory_order_relaxed);
-    log(log_level::warn,
+    note(
+        log_level::warn,
         "event dropped, its group has no member left",
-        {{"topic", topic}, {"group", group}});
+        {{"topic", topic}, {"group", group}}
+    );
 }
 
 void core::give_back(

@@ -63,7 +63,7 @@ election::step election::lock_exists(bool stale) {
 }
 
 election::step election::lock_removed() {
-    return step::create_lock;
+    return stand_back(contended_pause);
 }
 
 election::step election::install_succeeded() {

@@ -53,14 +53,19 @@ void link::introduce() {
 void link::report_recent() {
     const auto& keys = bus_.recent_group_events().all();
     if (keys.empty()) return;
-    frame_ = R"({"type":"trunkline.recent","keys":")";
+    // In pieces that no limit minds.
+    constexpr std::size_t keys_per_frame = 32;
     std::array<char, 17> text{};
-    for (const auto key : keys) {
-        std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(key));
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (i % keys_per_frame == 0) frame_ = R"({"type":"trunkline.recent","keys":")";
+        std::snprintf(
+            text.data(), text.size(), "%016llx", static_cast<unsigned long long>(keys[i])
+        );
         frame_.append(text.data(), 16);
+        if ((i + 1) % keys_per_frame != 0 && i + 1 != keys.size()) continue;
+        frame_.append("\"}\n");
+        bus_.send(*to_, frame_);
     }
-    frame_.append("\"}\n");
-    bus_.send(*to_, frame_);
 }
 
 void link::subscribe(std::string_view topic, std::optional<std::string_view> group) {
@@ -100,7 +105,8 @@ bool link::publish(outgoing& out, bool write_now, error_code& ec) {
     }
     const bool full = to_->out.queued() > 0 && to_->out.queued() + frame_.size() >
                                                    bus_.options().max_remote_client_queued_bytes();
-    if (full && !out.resent) {
+    const bool promised = out.resent || out.deadline != steady::time_point{};
+    if (full && !promised) {
         ec = errc::queue_full;
         return false;
     }
@@ -129,6 +135,18 @@ std::deque<outgoing> link::unwritten() {
     std::deque<outgoing> rest;
     for (auto& p : std::exchange(writing_, {})) rest.push_back(std::move(p.out));
     return rest;
+}
+
+std::vector<std::shared_ptr<void>> link::take_barriers() {
+    std::vector<std::shared_ptr<void>> taken;
+    for (auto& b : std::exchange(barriers_, {})) {
+        if (b.released != nullptr) taken.push_back(std::move(b.released));
+    }
+    return taken;
+}
+
+bool link::owns(std::uint64_t token) const noexcept {
+    return broker_ == kind::trunkline && token >> ordinal_bits == life_;
 }
 
 // --- what the broker sends -----------------------------------------------------------------------
@@ -226,7 +244,7 @@ void link::handle_extension(std::string_view line) {
         know_broker(true);
         take_members();
         if (const auto why = text_of(*fields, "dropped"); !why.empty())
-            bus_.log(
+            bus_.note(
                 log_level::warn,
                 "the broker had disconnected this process",
                 {{"why", std::string(why)}}
@@ -241,9 +259,12 @@ void link::handle_extension(std::string_view line) {
 }
 
 void link::know_broker(bool trunkline) {
+    if (trunkline) {  // late or not: it comes before any event that is counted
+        broker_ = kind::trunkline;
+        return;
+    }
     if (broker_ != kind::unknown) return;
-    broker_ = trunkline ? kind::trunkline : kind::reference;
-    if (trunkline) return;
+    broker_ = kind::reference;
     // There will be no confirmation: sent is all that can be known.
     bus_.roster.clear();
     bus_.confirmed(UINT64_MAX, {});
@@ -271,7 +292,8 @@ void link::barrier_passed(std::string_view group) {
 void link::expire(steady::time_point now) {
     while (!barriers_.empty() && barriers_.front().deadline <= now) {
         barriers_.pop_front();
-        know_broker(false);  // an old one, which answers nothing
+        // An old one, which answers nothing; at the end it is not asked any more.
+        if (now != steady::time_point::max()) know_broker(false);
     }
 }
 

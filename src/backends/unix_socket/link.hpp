@@ -31,6 +31,9 @@ public:
     void expire(steady::time_point now);
     /// Publishes that the kernel did not take.
     std::deque<outgoing> unwritten();
+    std::vector<std::shared_ptr<void>> take_barriers();
+    /// True when this token is of a group event that came over this link.
+    bool owns(std::uint64_t token) const noexcept;
 
 private:
     void report_recent();

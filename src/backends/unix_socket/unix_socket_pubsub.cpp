@@ -47,7 +47,7 @@ backend_traits unix_socket_pubsub::traits() const {
 }
 
 lease_provider* unix_socket_pubsub::leases() {
-    return nullptr;
+    return &core_->leases();
 }
 
 boost::asio::any_io_executor unix_socket_pubsub::executor() {
