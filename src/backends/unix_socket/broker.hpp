@@ -28,8 +28,11 @@ public:
     void written(connection& to);
     void lost(const std::shared_ptr<connection>& c);
     void end_turn();
-    /// True while somebody is waited for: the clock is looked at more often then.
-    bool urgent() const noexcept { return congested_ != 0 || holding_; }
+    /// True while somebody is waited for, and at first, when the last broker may still remove the
+    /// path as it leaves: the clock and the path are looked at more often then.
+    bool urgent(steady::time_point now) const noexcept {
+        return congested_ != 0 || holding_ || now < settled_at_;
+    }
     void tick(steady::time_point now);
     void barrier(const std::shared_ptr<void>& released);
     void release_barriers();
@@ -131,6 +134,7 @@ private:
     bool members_changed_ = false;
     bool accept_paused_ = false;
 
+    const steady::time_point settled_at_ = steady::now() + std::chrono::seconds{1};
     bool holding_ = false;  ///< members of the last broker are still coming
     steady::time_point hold_until_{};
     std::vector<std::string> expected_;

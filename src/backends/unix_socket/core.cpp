@@ -496,7 +496,7 @@ void core::lost(const std::shared_ptr<connection>& c) {
         note(log_level::info, "the broker is gone", {{"path", path_.text()}});
         set_phase(phase::joining);
     }
-    run_join();
+    run_join(true);
 }
 
 // What was under way goes to the next broker, or ends in time.

@@ -184,12 +184,13 @@ private:
     void publish_locally(std::string_view topic, const event& e);
     bool accept_pending(outgoing&& out, completion& done, error_code& ec);
     void start_joining();
-    void run_join();
+    /// `lost`: the broker has just gone.
+    void run_join(bool lost);
     void become_client(unique_fd fd, const file_identity& file);
     void become_broker(socket_path::listener&& made);
     /// True when nobody wants the bus any more.
     bool join_failed(error_code ec);
-    void look_for_broker();
+    void look_for_broker(bool lost);
     void lose_link();
     void send_pending();
     void route_or_send(outgoing&& out);

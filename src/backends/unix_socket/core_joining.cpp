@@ -24,20 +24,20 @@ constexpr std::chrono::milliseconds failed_join_pause{100};
 void core::start_joining() {
     if (phase_ != phase::idle) return;
     set_phase(phase::joining);
-    post_to_sockets([](core& self) { self.run_join(); });
+    post_to_sockets([](core& self) { self.run_join(false); });
 }
 
 // Nothing else happens on the socket thread meanwhile: there is no connection to serve.
-void core::run_join() {
+void core::run_join(bool lost) {
     {
         const section held(*this);
         if (phase_ != phase::joining || std::exchange(looking_, true)) return;
     }
-    look_for_broker();
+    look_for_broker(lost);
 }
 
 // Until this is a client, the broker, or over; `looking_` ends in the same section as that begins.
-void core::look_for_broker() {
+void core::look_for_broker(bool lost) {
     unique_fd guard;
     std::optional<election_lock> lock;
     std::optional<file_identity> refused;
@@ -45,7 +45,7 @@ void core::look_for_broker() {
     socket_path::listener listening;
     error_code failure = path_.create_directory(access_);
     election e;
-    auto next = failure ? election::step::failed : e.begin();
+    auto next = failure ? election::step::failed : e.begin(lost);
     for (;;) {
         {
             const section held(*this);
@@ -286,7 +286,7 @@ void core::join(completion done) {
 
 void core::arm_tick() {
     if (!tick_timer_) tick_timer_.emplace(io());
-    const auto period = broker_ != nullptr && broker_->urgent()
+    const auto period = broker_ != nullptr && broker_->urgent(steady::now())
                             ? std::min(urgent_tick, options_.broker_path_check_interval())
                             : options_.broker_path_check_interval();
     tick_timer_->expires_after(period);
@@ -322,7 +322,7 @@ void core::tick() {
         }
         set_phase(phase::joining);
     }
-    run_join();
+    run_join(false);
 }
 
 void core::expire(steady::time_point now) {

@@ -16,8 +16,9 @@ constexpr milliseconds contended_pause{10};
 constexpr milliseconds longest_pause{100};
 }  // namespace
 
-election::step election::begin() {
+election::step election::begin(bool lost) {
     *this = {};
+    lost_ = lost;
     return step::connect;
 }
 
@@ -34,7 +35,7 @@ election::step election::connect_succeeded() {
 
 election::step election::connect_refused() {
     if (lock_) return step::install;
-    if (++refusals_ < refusals_before_election)
+    if (++refusals_ < refusals_before_election && !lost_)
         return stand_back(milliseconds{1} * (1U << (refusals_ - 1)));
     return step::take_guard;
 }
@@ -72,6 +73,7 @@ election::step election::install_succeeded() {
 
 election::step election::install_overtaken() {
     refusals_ = 0;
+    lost_ = false;
     return stand_back(milliseconds{0});
 }
 

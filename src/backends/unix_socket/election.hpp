@@ -30,7 +30,10 @@ public:
     };
     using milliseconds = std::chrono::milliseconds;
 
-    step begin();
+    /// `lost`: the broker of this process has just ended its connection, so a refusal needs no
+    /// second look; being quick here keeps processes of the reference, which look only once, from
+    /// contending among themselves.
+    step begin(bool lost = false);
 
     step connect_succeeded();
     /// Nobody listens at the path, which is there.
@@ -67,6 +70,7 @@ private:
 
     milliseconds pause_{0};
     unsigned refusals_ = 0;
+    bool lost_ = false;
     unsigned rounds_ = 0;
     bool guard_ = false;
     bool lock_ = false;

@@ -241,6 +241,18 @@ TEST(Election, ARefusedConnectIsTriedAgainWithGrowingPauses) {
     );
 }
 
+TEST(Election, WhoLostItsBrokerNeedsOneRefusalOnly) {
+    election e;
+    EXPECT_EQ(e.begin(true), step::connect);
+    EXPECT_EQ(e.connect_refused(), step::take_guard);
+    e.guarded(true);
+    e.lock_created();
+    e.connect_refused();
+    e.install_overtaken();
+    e.paused();
+    EXPECT_EQ(e.connect_refused(), step::pause);  // somebody was there: patience again
+}
+
 TEST(Election, ABusyBrokerIsNeverContended) {
     election e;
     e.begin();

@@ -161,7 +161,7 @@ TEST_F(UnixSocket, GarbageIsIgnoredAndTheConnectionKept) {
     const auto bus = open();
     auto p = peer();
     std::string deep(100'000, '[');
-    for (const std::string line :
+    for (const auto& line :
          {std::string("not json"),
           std::string("{"),
           std::string("[]"),
@@ -475,6 +475,102 @@ TEST_F(UnixSocket, SettledGroupEventsAreNotHandedOn) {
     ASSERT_EQ(broker->publish_blocking("t", event_draft("last", "r")), error_code{});
     ASSERT_TRUE(b.wait_for(1));
     EXPECT_THAT(b.types(), ElementsAre("last"));
+}
+
+// The handlers fill their own queue with what they wait for: the confirmations come through.
+TEST_F(UnixSocket, AHandlerMayAwaitAConfirmationWithItsQueueFull) {
+    constexpr int events = 200;
+    auto broker = open();
+    auto client = open();
+    std::atomic<int> confirmed{0};
+    std::promise<void> all;
+    auto answers = broker->subscribe("answers", [](const event&) {});
+    auto s = client->subscribe(
+        "t",
+        [&](delivery d) {
+            client->async_publish(
+                "answers",
+                event_draft("a", "r"),
+                publish_options().confirmed(),
+                [&, held = std::move(d)](error_code ec) mutable {
+                    EXPECT_EQ(ec, error_code{});
+                    std::move(held).ack();
+                    if (++confirmed == events) all.set_value();
+                }
+            );
+        },
+        subscribe_options().queue_limit(2).in_flight(1)
+    );
+    ASSERT_EQ(ready(s), error_code{});
+    for (int i = 0; i < events; ++i)
+        ASSERT_EQ(broker->publish_blocking("t", event_draft("e", "r")), error_code{});
+    EXPECT_EQ(all.get_future().wait_for(patience), std::future_status::ready);
+    ASSERT_EQ(client->close_blocking(), error_code{});
+}
+
+TEST_F(UnixSocket, WithoutABrokerAConfirmedPublishAndACloseEndInTime) {
+    auto broker = open();
+    auto client = open(options().client_only(true).connect_timeout(200ms));
+    ASSERT_EQ(client->role(), bus_role::client);
+    broker.reset();
+    EXPECT_EQ(
+        client->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()),
+        errc::broker_lost
+    );
+    EXPECT_EQ(client->publish("t", event_draft("y", "r")), error_code{});
+    EXPECT_EQ(client->close_blocking(), error_code{});
+}
+
+TEST_F(UnixSocket, ARefusedPayloadBlocksNobody) {
+    auto broker = open();
+    auto client = open();
+    seen_events got;
+    auto s = client->subscribe("t", got.handler());
+    ASSERT_EQ(ready(s), error_code{});
+    const auto bad = payload::from_json_text("{bad");
+    const auto confirmed = publish_options().confirmed();
+    for (auto* bus : {broker.get(), client.get()}) {
+        EXPECT_EQ(
+            bus->publish_blocking("t", event_draft("x", "r", bad), confirmed), errc::protocol_error
+        );
+        EXPECT_EQ(bus->publish_blocking("t", event_draft("good", "r"), confirmed), error_code{});
+    }
+    ASSERT_TRUE(got.wait_for(2));
+    EXPECT_THAT(got.types(), ElementsAre("good", "good"));
+}
+
+// A client that publishes to a broker which still waits for the members of the last one, and
+// leaves.
+TEST_F(UnixSocket, WhatAShortLivedClientPublishedToANewBrokerArrives) {
+    auto first = open();
+    auto second = open(), third = open();
+    seen_events got;
+    auto s = third->subscribe("t", got.handler());
+    ASSERT_EQ(ready(s), error_code{});
+    first.reset();
+    {
+        auto visitor = open(options().client_only(true));
+        EXPECT_EQ(visitor->publish_blocking("t", event_draft("x", "r")), error_code{});
+        EXPECT_EQ(visitor->close_blocking(), error_code{});
+    }
+    EXPECT_TRUE(got.wait_for(1));
+}
+
+TEST_F(UnixSocket, ALoggersSinkMayUseTheBus) {
+    unix_socket_pubsub* bus = nullptr;
+    std::atomic<int> records{0};
+    unix_socket_options o(path());
+    o.logger(logger(log_level::info, [&](const log_record&) {
+        if (bus != nullptr) static_cast<void>(bus->role());
+        ++records;
+    }));
+    auto made = std::make_unique<unix_socket_pubsub>(o);
+    bus = made.get();
+    std::promise<error_code> joined;
+    made->async_join([&](error_code ec) { joined.set_value(ec); });
+    EXPECT_EQ(joined.get_future().get(), error_code{});
+    EXPECT_EQ(made->close_blocking(), error_code{});
+    EXPECT_GE(records, 1);
 }
 
 TEST_F(UnixSocket, TooLargeAPayloadIsRefusedByName) {
