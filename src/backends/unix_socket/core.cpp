@@ -39,7 +39,7 @@ access_rules rules_of(const unix_socket_options& options) {
     if (!options.group_access()) return rules;
     rules.directory_mode = 0750;
     rules.socket_mode = 0660;
-    rules.group = *options.group_access();
+    rules.group = options.group_access();
     return rules;
 }
 

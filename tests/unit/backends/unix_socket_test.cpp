@@ -7,8 +7,6 @@
 #include <trunkline/testkit/recorder.hpp>
 #include <trunkline/unix_socket_pubsub.hpp>
 
-#include <boost/asio/use_future.hpp>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -28,10 +26,8 @@ namespace trunkline {
 namespace {
 
 using namespace std::chrono_literals;
-using boost::asio::use_future;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::StartsWith;
 using tests::raw_peer;
 
