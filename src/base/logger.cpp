@@ -71,13 +71,7 @@ void logger::log_fields(
     }
     inside = true;
     try {
-        shared_->target(
-            {level,
-             component,
-             text,
-             fields,
-             repeats}
-        );
+        shared_->target({level, component, text, fields, repeats});
     } catch (...) {
         // Logging must not change what the program does; there is nowhere left to report this.
     }

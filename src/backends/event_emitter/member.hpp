@@ -23,7 +23,9 @@ public:
         mode how,
         std::uint32_t life
     )
-        : subscriber(std::move(shared), std::move(h), options, how, options.group().has_value(), true),
+        : subscriber(
+              std::move(shared), std::move(h), options, how, options.group().has_value(), true
+          ),
           bus_(std::move(bus)),
           topic_(topic_name),
           group_(options.group()),
