@@ -162,7 +162,8 @@ for ((round = 1; round <= rounds; round++)); do
     unix_ours unix-fanout --shape fanout --subscribers 4 --in-flight 1
     unix_ours unix-group --shape group --subscribers 4 --in-flight 1
     unix_ours unix-confirmed --shape one --in-flight 64 --confirmed
-    unix_ours unix-latency --shape one --rate 1000 --events "$unix_latency_events"
+    ours unix-latency --processes --bus "unix:$results/ours.sock" --shape one --rate 1000 \
+        --events "$unix_latency_events"
     [[ -n "$reference" ]] || continue
     unix_theirs unix-third-burst-burst one --broker third --mode burst
     unix_theirs unix-fanout-await fanout --broker third --mode await
