@@ -175,7 +175,8 @@ bool core::publish(
         out.number = ++last_number_;
     }
     const auto now = steady::now();
-    const bool write_now = awaited || now - last_direct_write >= burst_gap;
+    // A client's publish is done when the kernel has it, a broker's when it is routed.
+    const bool write_now = (awaited && link_ != nullptr) || now - last_direct_write >= burst_gap;
     out.done = std::move(done);
     const bool good =
         link_ != nullptr ? link_->publish(out, write_now, ec) : broker_->publish(out, ec);
