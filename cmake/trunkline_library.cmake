@@ -23,6 +23,10 @@ function(trunkline_add_library name)
     )
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/src")
     target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE ${arg_LINK_PRIVATE})
+    if(BUILD_SHARED_LIBS AND NOT TRUNKLINE_SANITIZE)
+        # What a library uses of another must be exported there, or the build ends here.
+        target_link_options(${target} PRIVATE -Wl,-z,defs)
+    endif()
     set_target_properties(
         ${target}
         PROPERTIES

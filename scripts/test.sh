@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./dev test: three builds and their tests; each phase is run even when an earlier one failed.
+# ./dev test: four builds and their tests; each phase is run even when an earlier one failed.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$root/scripts/packages.sh"
@@ -59,6 +59,8 @@ install_phase() {
         compile release && run_tests release
 }
 
+shared_phase() { configure shared && compile shared && run_tests shared; }
+
 # skipped PRESET: name and reason of each skipped test, from the report.
 skipped() {
     [[ -f "$logs/ctest-$1.xml" ]] || return 0
@@ -110,13 +112,14 @@ rm -f "$logs"/ctest-*.{log,xml}
 phase "all tests, AddressSanitizer and UndefinedBehaviorSanitizer" dev_phase
 phase "concurrent tests, ThreadSanitizer" tsan_phase
 phase "an installed copy, used by other compilers" install_phase
+phase "shared libraries" shared_phase
 
 say "== summary"
 for i in "${!names[@]}"; do
     printf '  %-6s  %12s  %s\n' "${verdicts[i]}" "$(minutes "${times[i]}")" "${names[i]}"
 done
 say "  in all $(minutes $((SECONDS - started)))"
-{ skipped dev; skipped tsan; skipped release; } >"$logs/skipped.txt"
+{ skipped dev; skipped tsan; skipped release; skipped shared; } >"$logs/skipped.txt"
 skips="$(wc -l <"$logs/skipped.txt")"
 say "  skipped: $skips$( ((skips)) && echo ", by reason (one by one: build/log/skipped.txt)")"
 by_reason

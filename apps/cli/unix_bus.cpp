@@ -6,7 +6,10 @@
 #include <trunkline/unix_socket_pubsub.hpp>
 #endif
 
-#include <charconv>
+#include <boost/url/parse.hpp>
+#include <boost/url/url.hpp>
+#include <boost/url/url_view.hpp>
+
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -17,42 +20,7 @@ namespace trunkline_cli {
 
 namespace {
 
-constexpr std::string_view scheme = "unix:";
-
-// What a URL's path may hold as it is.
-bool stays(unsigned char c) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    return letter || std::string_view("/-._~").find(static_cast<char>(c)) != std::string_view::npos;
-}
-
-std::string encoded(std::string_view path) {
-    constexpr std::string_view digits = "0123456789ABCDEF";
-    std::string out;
-    for (const char c : path) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (stays(byte))
-            out.push_back(c);
-        else
-            out.append({'%', digits[byte >> 4U], digits[byte & 15U]});
-    }
-    return out;
-}
-
-std::string decoded(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        unsigned value = 0;
-        const auto* digits = text.data() + i + 1;
-        if (text[i] == '%' && i + 2 < text.size() &&
-            std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
-            out.push_back(static_cast<char>(value));
-            i += 2;
-        } else {
-            out.push_back(text[i]);
-        }
-    }
-    return out;
-}
+constexpr boost::core::string_view scheme = "unix";
 
 std::string user_bus_path() {
     const char* runtime = std::getenv("XDG_RUNTIME_DIR");
@@ -70,13 +38,15 @@ std::string user_bus_path() {
 }  // namespace
 
 std::string user_bus_url() {
-    return std::string(scheme) + encoded(user_bus_path());
+    boost::urls::url url;
+    url.set_scheme(scheme).set_path(user_bus_path());
+    return std::string(url.buffer());
 }
 
 std::optional<std::string> unix_path(std::string_view url) {
-    if (!has_unix_buses || !url.starts_with(scheme)) return std::nullopt;
-    url.remove_prefix(scheme.size());
-    return decoded(url.substr(0, url.find('?')));
+    const auto parsed = boost::urls::parse_uri({url.data(), url.size()});
+    if (!has_unix_buses || !parsed || parsed->scheme() != scheme) return std::nullopt;
+    return parsed->path();
 }
 
 std::string needed_unix_path(std::string_view command, std::string_view url) {

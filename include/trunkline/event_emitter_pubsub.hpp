@@ -1,8 +1,7 @@
 #pragma once
 
-#include <trunkline/clock.hpp>
 #include <trunkline/config.hpp>
-#include <trunkline/logger.hpp>
+#include <trunkline/detail/backend_options.hpp>
 #include <trunkline/pubsub.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -25,7 +24,7 @@ enum class dispatch_mode {
     queued,
 };
 
-class event_emitter_options {
+class event_emitter_options : public detail::backend_options<event_emitter_options> {
 public:
     event_emitter_options() {}
 
@@ -50,42 +49,10 @@ public:
     }
     std::size_t pending_limit() const noexcept { return pending_limit_; }
 
-    /// Must run until `async_close` has completed. Default: a thread of the bus's own, started at
-    /// first need.
-    event_emitter_options& executor(boost::asio::any_io_executor executor) {
-        executor_ = std::move(executor);
-        return *this;
-    }
-    const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
-
-    event_emitter_options& logger(trunkline::logger log) {
-        logger_ = std::move(log);
-        return *this;
-    }
-    const trunkline::logger& logger() const noexcept { return logger_; }
-
-    /// Default: the system's clocks.
-    event_emitter_options& clock(std::shared_ptr<trunkline::clock> time) {
-        clock_ = std::move(time);
-        return *this;
-    }
-    const std::shared_ptr<trunkline::clock>& clock() const noexcept { return clock_; }
-
-    /// Default: `event_id::random`.
-    event_emitter_options& id_source(std::function<event_id()> source) {
-        id_source_ = std::move(source);
-        return *this;
-    }
-    const std::function<event_id()>& id_source() const noexcept { return id_source_; }
-
 private:
     dispatch_mode dispatch_ = dispatch_mode::inlined;
     std::uint32_t max_delivery_attempts_ = 5;
     std::size_t pending_limit_ = 65536;
-    boost::asio::any_io_executor executor_;
-    trunkline::logger logger_;
-    std::shared_ptr<trunkline::clock> clock_;
-    std::function<event_id()> id_source_;
 };
 
 /// The in-process backend: no set-up, no history, leases in memory.

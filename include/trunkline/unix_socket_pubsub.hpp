@@ -1,8 +1,7 @@
 #pragma once
 
-#include <trunkline/clock.hpp>
 #include <trunkline/config.hpp>
-#include <trunkline/logger.hpp>
+#include <trunkline/detail/backend_options.hpp>
 #include <trunkline/pubsub.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -30,7 +29,7 @@ enum class bus_role {
     broker,  ///< the others are connected to this one
 };
 
-class unix_socket_options {
+class unix_socket_options : public detail::backend_options<unix_socket_options> {
 public:
     using milliseconds = std::chrono::milliseconds;
 
@@ -96,48 +95,21 @@ public:
     }
     bool client_only() const noexcept { return client_only_; }
 
-    /// Share the bus with a group: directory 0750 when it is created, socket 0660, both owned by
-    /// it. Default: this user only, 0700 and 0600.
+    /// Let processes of a group in as clients: directory 0750 when it is created, socket 0660, both
+    /// owned by it. Only this user's can be the broker. Default: this user only, 0700 and 0600.
     unix_socket_options& group_access(std::uint32_t group_id) {
         group_access_ = group_id;
         return *this;
     }
     std::optional<std::uint32_t> group_access() const noexcept { return group_access_; }
 
-    /// Users besides this one and root whose processes may be broker or client.
+    /// Users besides this one and root whose processes are accepted, and accepted as broker, where
+    /// the modes of directory and socket let them reach each other (see `group_access`).
     unix_socket_options& allow_users(std::vector<std::uint32_t> user_ids) {
         allow_users_ = std::move(user_ids);
         return *this;
     }
     const std::vector<std::uint32_t>& allow_users() const noexcept { return allow_users_; }
-
-    /// Where handlers and completions run; must run until `async_close` has completed. Sockets have
-    /// a thread of their own. Default: a second own thread, started at first need.
-    unix_socket_options& executor(boost::asio::any_io_executor executor) {
-        executor_ = std::move(executor);
-        return *this;
-    }
-    const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
-
-    unix_socket_options& logger(trunkline::logger log) {
-        logger_ = std::move(log);
-        return *this;
-    }
-    const trunkline::logger& logger() const noexcept { return logger_; }
-
-    /// For redeliveries, leases and timestamps. Default: the system's clocks.
-    unix_socket_options& clock(std::shared_ptr<trunkline::clock> time) {
-        clock_ = std::move(time);
-        return *this;
-    }
-    const std::shared_ptr<trunkline::clock>& clock() const noexcept { return clock_; }
-
-    /// Default: `event_id::random`.
-    unix_socket_options& id_source(std::function<event_id()> source) {
-        id_source_ = std::move(source);
-        return *this;
-    }
-    const std::function<event_id()>& id_source() const noexcept { return id_source_; }
 
     /// Called on the executor when the role changes, for the last time after the bus has ended.
     unix_socket_options& on_role(std::function<void(bus_role)> f) {
@@ -157,10 +129,6 @@ private:
     bool client_only_ = false;
     std::optional<std::uint32_t> group_access_;
     std::vector<std::uint32_t> allow_users_;
-    boost::asio::any_io_executor executor_;
-    trunkline::logger logger_;
-    std::shared_ptr<trunkline::clock> clock_;
-    std::function<event_id()> id_source_;
     std::function<void(bus_role)> on_role_;
 };
 
@@ -190,7 +158,9 @@ struct unix_socket_counters {
 /// did not settle goes to another Trunkline member. Nothing is stored: a group without a member
 /// loses its events.
 ///
-/// Threading: any. After close, publishing and subscribing fail with `closed`.
+/// Sockets are served by a thread of the bus's own: a handler that blocks holds up its own
+/// subscription and what shares its executor, not the bus. Threading: any. After close, publishing
+/// and subscribing fail with `closed`.
 class TRUNKLINE_EXPORT unix_socket_pubsub final : public pubsub {
 public:
     /// Throws std::invalid_argument for an option out of range. Connects at first need.

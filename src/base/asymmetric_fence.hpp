@@ -8,7 +8,7 @@ TRUNKLINE_NAMESPACE_BEGIN
 namespace base {
 
 /// Whether the kernel can make every thread of this process pass a full fence (membarrier).
-extern const bool kernel_can_fence;
+TRUNKLINE_EXPORT extern const bool kernel_can_fence;
 
 /// A store-to-load fence that costs nothing where its partner is `heavy_fence`: one side runs for
 /// every event, the other once in the life of a subscription.

@@ -14,7 +14,7 @@ namespace base {
 
 /// An executor with a thread of its own that starts at the first need and is joined by the
 /// destructor. Destroyed on that very thread, it lets the thread end by itself.
-class own_thread {
+class TRUNKLINE_EXPORT own_thread {
 public:
     own_thread();
     ~own_thread();
@@ -34,7 +34,7 @@ private:
 };
 
 /// True on a thread that an own_thread runs: blocking there would stop the bus it serves.
-bool on_own_thread() noexcept;
+TRUNKLINE_EXPORT bool on_own_thread() noexcept;
 
 }  // namespace base
 TRUNKLINE_NAMESPACE_END

@@ -13,7 +13,7 @@ struct random_bits {
     std::uint64_t high;
     std::uint64_t low;
 };
-random_bits fresh_bits() noexcept;
+TRUNKLINE_EXPORT random_bits fresh_bits() noexcept;
 
 /// The same bits with the version and variant of a random UUID set.
 inline random_bits fresh_uuid() noexcept {

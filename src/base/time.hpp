@@ -9,7 +9,7 @@ namespace base {
 wall_time system_wall() noexcept;
 
 /// Steady time that advances in timer ticks (1–10 ms) and is four times cheaper to read.
-clock::time_point coarse_now() noexcept;
+TRUNKLINE_EXPORT clock::time_point coarse_now() noexcept;
 
 /// A far limit stays far: no overflow for absurdly long times.
 inline clock::time_point saturating_add(

@@ -3,6 +3,7 @@
 #include "contract/stamp.hpp"
 #include "contract/subscriber.hpp"
 
+#include <string>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -33,6 +34,17 @@ void bus_context::shut_down() noexcept {
 
 void bus_context::stamp(event_draft& draft, const publish_options& options) const {
     stamp_draft(draft, options, system_time_ ? nullptr : time_.get(), id_source_);
+}
+
+void bus_context::note_refused(std::string_view topic, std::string_view problem) noexcept {
+    refused.fetch_add(1, std::memory_order_relaxed);
+    log(log_level::warn, problem, {{"topic", std::string(topic.substr(0, 64))}});
+}
+
+void bus_context::note_unsupported_offset(std::string_view topic, std::uint64_t offset) noexcept {
+    log(log_level::warn,
+        "this bus keeps no history, the offset is ignored",
+        {{"topic", std::string(topic)}, {"offset", std::to_string(offset)}});
 }
 
 void bus_context::add(subscriber& s) {

@@ -21,7 +21,7 @@ TRUNKLINE_NAMESPACE_BEGIN
 class subscriber;
 
 /// What the parts of one bus share; it lives as long as any of them, the bus itself included.
-class bus_context {
+class TRUNKLINE_EXPORT bus_context {
 public:
     /// `executor` empty: a thread of its own, started at first need. `time` null: the system's.
     bus_context(
@@ -48,6 +48,10 @@ public:
         log_.log_fields(level, component_, text, fields);
     }
     bool logs(log_level level) const noexcept { return log_.enabled(level); }
+
+    /// What `pubsub::on_refused` and `on_unsupported_offset` do on every backend.
+    void note_refused(std::string_view topic, std::string_view problem) noexcept;
+    void note_unsupported_offset(std::string_view topic, std::uint64_t offset) noexcept;
 
     void add(subscriber& s);
     void remove(subscriber& s) noexcept;
@@ -76,6 +80,6 @@ private:
 };
 
 /// Runs `f` when the last copy of the returned pointer goes.
-std::shared_ptr<void> when_released(detail::unique_function<void(), 64> f);
+TRUNKLINE_EXPORT std::shared_ptr<void> when_released(detail::unique_function<void(), 64> f);
 
 TRUNKLINE_NAMESPACE_END

@@ -1,3 +1,5 @@
+#include "contract/event_fields.hpp"
+
 #include <trunkline/errc.hpp>
 #include <trunkline/event_json.hpp>
 #include <trunkline/tagged.hpp>
@@ -21,28 +23,35 @@ namespace {
 
 }  // namespace
 
+void append_extra_fields(std::string& out, const event& e) {
+    if (e.extra() == nullptr) return;
+    for (const auto& [name, value] : *e.extra()) {
+        out.push_back(',');
+        append_json_string(out, name);
+        out.push_back(':');
+        append_json(out, value);
+    }
+}
+
+void append_log_position(std::string& out, const event& e) {
+    if (const auto index = e.index()) out.append(",\"index\":").append(std::to_string(*index));
+    if (const auto life = e.log_generation(); !life.empty()) {
+        out.append(",\"logGeneration\":");
+        append_json_string(out, life);
+    }
+}
+
 void append_event_json(std::string& out, const event& e) {
     out.append("{\"type\":");
     append_json_string(out, e.type());
     if (!e.data().absent()) out.append(",\"data\":").append(e.data().text());
     out.append(",\"runId\":");
     append_json_string(out, e.run_id());
-    if (const auto* extra = e.extra()) {
-        for (const auto& [name, value] : *extra) {
-            out.push_back(',');
-            append_json_string(out, name);
-            out.push_back(':');
-            append_json(out, value);
-        }
-    }
+    append_extra_fields(out, e);
     out.append(",\"id\":");
     append_json_string(out, e.id().text());
     out.append(",\"createdAt\":\"").append(iso_text(e.created_at())).push_back('"');
-    if (const auto index = e.index()) out.append(",\"index\":").append(std::to_string(*index));
-    if (const auto life = e.log_generation(); !life.empty()) {
-        out.append(",\"logGeneration\":");
-        append_json_string(out, life);
-    }
+    append_log_position(out, e);
     out.append(",\"deliveryAttempt\":").append(std::to_string(e.delivery_attempt()));
     out.push_back('}');
 }

@@ -16,7 +16,7 @@ TRUNKLINE_NAMESPACE_BEGIN
 /// queues, and looks again as long as events were on their way between queues. One that slipped
 /// between a mark and the count would otherwise be missed, so nacks are counted and never taken
 /// back.
-class flush_rounds : public std::enable_shared_from_this<flush_rounds> {
+class TRUNKLINE_EXPORT flush_rounds : public std::enable_shared_from_this<flush_rounds> {
 public:
     /// `mark` puts the barrier behind what every queue holds, and may be called on any thread.
     flush_rounds(

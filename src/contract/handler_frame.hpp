@@ -7,7 +7,7 @@ TRUNKLINE_NAMESPACE_BEGIN
 /// Marks, for as long as it lives, that this thread runs a handler of `owner`. Frames form a chain
 /// per thread, so that a subscription can tell its own stack from another thread's, and a blocking
 /// call can refuse to block inside any handler.
-class handler_frame {
+class TRUNKLINE_EXPORT handler_frame {
 public:
     explicit handler_frame(const void* owner) noexcept : owner_(owner), outer_(top) { top = this; }
     ~handler_frame() { top = outer_; }

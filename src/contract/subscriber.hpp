@@ -28,9 +28,9 @@ TRUNKLINE_NAMESPACE_BEGIN
 ///   scheduled  --queue empty-->           idle
 ///   scheduled  --in_flight reached-->     stalled   --a delivery is settled-->  scheduled
 ///   any        --stop-->                  ended: what waits is given back to the backend
-class subscriber : public subscription_state,
-                   public settler,
-                   public std::enable_shared_from_this<subscriber> {
+class TRUNKLINE_EXPORT subscriber : public subscription_state,
+                                    public settler,
+                                    public std::enable_shared_from_this<subscriber> {
 public:
     enum class mode { inlined, queued };
     enum class admission {

@@ -15,7 +15,7 @@ namespace wire {
 /// are doubles. Of equal keys the last one wins. Throws boost::system::system_error
 /// (`protocol_error`) naming what is wrong and the byte; arrays and objects may nest `depth_max`
 /// deep.
-boost::json::value parse_json(std::string_view text, std::size_t depth_max);
+TRUNKLINE_EXPORT boost::json::value parse_json(std::string_view text, std::size_t depth_max);
 
 }  // namespace wire
 TRUNKLINE_NAMESPACE_END

@@ -29,14 +29,14 @@ struct json_block {
 };
 inline constexpr std::size_t block_size = 64;
 // The first block from `at` on with something special in it, or the last one.
-json_block find_block(const char* at, const char* end) noexcept;
+TRUNKLINE_EXPORT json_block find_block(const char* at, const char* end) noexcept;
 
 // Behind the end quote of a string that has its first special byte at `at`, or null.
-const char* skip_escapes(const char* at, const char* end) noexcept;
+TRUNKLINE_EXPORT const char* skip_escapes(const char* at, const char* end) noexcept;
 
 // Passes over an array or object with all it holds; `in` stands on its bracket, the text ends in a
 // closing one. An empty cursor after an error.
-json_cursor skip_nested(json_cursor in, std::size_t levels_max) noexcept;
+TRUNKLINE_EXPORT json_cursor skip_nested(json_cursor in, std::size_t levels_max) noexcept;
 
 inline bool is_digit(char c) noexcept {
     return c >= '0' && c <= '9';
@@ -142,7 +142,7 @@ inline bool is_space(char c) noexcept {
 ///     good = in.finish();
 ///
 /// After the first error every call answers false or empty.
-class json_scanner {
+class TRUNKLINE_EXPORT json_scanner {
 public:
     /// More levels than this are never accepted.
     static constexpr std::size_t depth_limit = 4096;
@@ -244,7 +244,7 @@ inline bool json_scanner::finish() noexcept {
 
 /// Appends the characters of a string whose inside, between the quotes, a scanner has passed. Half
 /// a surrogate pair becomes three bytes, which append_json_string turns into its escape again.
-void append_unescaped(std::string& out, std::string_view raw);
+TRUNKLINE_EXPORT void append_unescaped(std::string& out, std::string_view raw);
 
 }  // namespace wire
 TRUNKLINE_NAMESPACE_END

@@ -163,15 +163,13 @@ TEST_F(DoctorCommand, RepairsSeveralThingsAtOnce) {
 }
 
 TEST_F(DoctorCommand, TemporarySocketsOfTheLivingAreLeftAlone) {
-    const raw_peer::silent_broker listening(folder().file(".aa.tmp"));
+    const auto living = raw_peer::listening(folder().file(".aa.tmp"));
     raw_peer::listen_and_leave(folder().file(".bb.tmp"));  // new: somebody is about to listen
     raw_peer::listen_and_leave(folder().file(".other.tmp"));
     make_file(folder().file(".cc.tmp"));
     make_old(folder().file(".aa.tmp"));
     make_old(folder().file(".other.tmp"));
     make_old(folder().file(".cc.tmp"));
-    // Makes the thread behind it end.
-    const raw_peer client(folder().file(".aa.tmp"));
     const auto result = examine({"--fix"});
     EXPECT_EQ(result.exit_code, 0) << testing::PrintToString(result);
     EXPECT_THAT(kinds(result), ElementsAre("\"no_broker\""));

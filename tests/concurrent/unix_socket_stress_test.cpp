@@ -1,6 +1,7 @@
 // Several members of one socket bus, many threads, with the invariants that must hold whatever the
 // schedule. Under ThreadSanitizer too.
 #include "support/temporary_folder.hpp"
+#include "support/unix_socket.hpp"
 
 #include <trunkline/unix_socket_pubsub.hpp>
 
@@ -25,20 +26,10 @@ namespace trunkline {
 namespace {
 
 using namespace std::chrono_literals;
+using tests::joined;
+using tests::ready;
 
 constexpr auto patience = 60s;
-
-error_code joined(unix_socket_pubsub& bus) {
-    std::promise<error_code> done;
-    bus.async_join([&](error_code ec) { done.set_value(ec); });
-    return done.get_future().get();
-}
-
-error_code ready(subscription& s) {
-    std::promise<error_code> done;
-    s.ready([&](error_code ec) { done.set_value(ec); });
-    return done.get_future().get();
-}
 
 // Counts events by their text; `wait_for` looks at how many different ones there are.
 class tally {
@@ -114,8 +105,8 @@ TEST_F(UnixSocketStress, EveryMemberSeesEveryEventOfEveryPublisher) {
     }
     for (auto& p : publishers) p.join();
     for (auto& s : seen) {
-        EXPECT_TRUE(s->wait_for(6 * per_publisher));
-        EXPECT_EQ(s->total(), 6U * per_publisher);
+        EXPECT_TRUE(s->wait_for(6UL * per_publisher));
+        EXPECT_EQ(s->total(), 6UL * per_publisher);
     }
 }
 

@@ -1,6 +1,7 @@
 // This library and real processes of the reference on one Unix socket: neither side can tell.
 #include "mastra_peer.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/unix_socket.hpp"
 
 #include <trunkline/caching_pubsub.hpp>
 #include <trunkline/server_cache.hpp>
@@ -12,7 +13,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <future>
 #include <map>
 #include <memory>
@@ -28,9 +28,11 @@ using namespace std::chrono_literals;
 using interop::mastra_peer;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using tests::ready;
+using tests::seen_events;
 namespace json = boost::json;
 
-constexpr auto patience = 30s;
+constexpr auto patience = seen_events::patience;
 
 // One of each kind that the wire has a word for, in the notation of mastra_peer.mjs.
 constexpr std::string_view tagged_data =
@@ -47,30 +49,6 @@ std::string compact(std::string_view text) {
     return json::serialize(json::parse(text));
 }
 
-class received {
-public:
-    trunkline::handler handler() {
-        return [this](const event& e) {
-            const std::lock_guard lock(mutex_);
-            events_.push_back(e);
-            changed_.notify_all();
-        };
-    }
-    bool wait_for(std::size_t count) {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, patience, [&] { return events_.size() >= count; });
-    }
-    std::vector<event> all() {
-        const std::lock_guard lock(mutex_);
-        return events_;
-    }
-
-private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::vector<event> events_;
-};
-
 std::multiset<std::int64_t> numbers(const std::vector<event>& events) {
     std::multiset<std::int64_t> out;
     for (const auto& e : events) out.insert(e.data().tree().at("seq").to_number<std::int64_t>());
@@ -86,16 +64,12 @@ protected:
         auto bus = std::make_shared<unix_socket_pubsub>(
             unix_socket_options(path()).logger(log_.logger()).broker_path_check_interval(50ms)
         );
-        std::promise<error_code> joined;
-        bus->async_join([&](error_code ec) { joined.set_value(ec); });
-        EXPECT_EQ(joined.get_future().get(), error_code{});
+        EXPECT_EQ(tests::joined(*bus), error_code{});
         return bus;
     }
-    static subscription record(pubsub& bus, received& into, subscribe_options how = {}) {
+    static subscription record(pubsub& bus, seen_events& into, subscribe_options how = {}) {
         auto s = bus.subscribe("t", into.handler(), how);
-        std::promise<error_code> done;
-        s.ready([&](error_code ec) { done.set_value(ec); });
-        EXPECT_EQ(done.get_future().get(), error_code{});
+        EXPECT_EQ(ready(s), error_code{});
         return s;
     }
     static void publish_numbers(pubsub& bus, int from, int count) {
@@ -119,7 +93,7 @@ protected:
             peer->subscribe("u");
         }
         EXPECT_EQ(bus->role(), ours_first ? bus_role::broker : bus_role::client);
-        received got;
+        seen_events got;
         const auto s = record(*bus, got);
         peer->publish(
             "t",
@@ -164,7 +138,7 @@ TEST_F(UnixSocketInterop, OneIdForAllWhoeverIsBroker) {
         auto bus = open();
         if (ours_first) peer = std::make_unique<mastra_peer>(path());
         peer->subscribe("t");
-        received got;
+        seen_events got;
         auto s = record(*bus, got);
         ASSERT_EQ(bus->publish_blocking("t", event_draft("x", "r")), error_code{});
         ASSERT_TRUE(got.wait_for(1));
@@ -188,7 +162,7 @@ TEST_F(UnixSocketInterop, AGroupIsSharedByBothLanguages) {
         auto bus = open();
         if (ours_first) peer = std::make_unique<mastra_peer>(path());
         const auto theirs = peer->subscribe("t", {.group = "g", .mode = "ack", .quiet = true});
-        received got;
+        seen_events got;
         auto s = record(*bus, got, subscribe_options().group("g"));
         publish_numbers(*bus, 0, 100);
         ASSERT_TRUE(got.wait_for(50));
@@ -239,7 +213,7 @@ TEST_F(UnixSocketInterop, TheBrokerIsHandedOverBothWays) {
     peer->wait_for_role(true);
     auto second = open();
     EXPECT_EQ(second->role(), bus_role::client);
-    received got;
+    seen_events got;
     const auto s = record(*second, got);
     publish_numbers(*second, 0, 3);
     ASSERT_TRUE(got.wait_for(3));
@@ -277,9 +251,10 @@ TEST_F(UnixSocketInterop, ALargeEventPassesBothWays) {
     const auto bus = open();
     mastra_peer peer(path());
     peer.subscribe("t");
-    received got;
+    seen_events got;
     const auto s = record(*bus, got);
-    const std::string large(10'000'000, 'x');
+    std::string large;
+    large.resize(10'000'000, 'x');
     ASSERT_EQ(
         bus->publish_blocking("t", event_draft("big", "r", json::value(large))), error_code{}
     );
@@ -294,11 +269,9 @@ TEST_F(UnixSocketInterop, TwoReplayCachesOnOneBusLoseNothing) {
     const auto bus = open();
     auto cached = std::make_shared<caching_pubsub>(bus, std::make_shared<memory_server_cache>());
     mastra_peer peer(path(), {.replay = true});
-    received got;
+    seen_events got;
     auto s = cached->subscribe_with_replay("t", got.handler());
-    std::promise<error_code> ready;
-    s.ready([&](error_code ec) { ready.set_value(ec); });
-    ASSERT_EQ(ready.get_future().get(), error_code{});
+    ASSERT_EQ(ready(s), error_code{});
     const auto theirs = peer.subscribe("t", {.quiet = true});
     const auto under_way =
         peer.send("publish_many", {{"topic", "t"}, {"count", 200}, {"first", 1000}});

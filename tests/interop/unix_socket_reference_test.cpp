@@ -2,27 +2,21 @@
 // ours must fit in with, and the bytes that they write.
 
 #include "mastra_peer.hpp"
+#include "support/raw_peer.hpp"
 #include "support/temporary_folder.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <poll.h>
 #include <regex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <system_error>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -32,6 +26,7 @@ using namespace std::chrono_literals;
 using interop::mastra_peer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using trunkline::tests::raw_peer;
 namespace json = boost::json;
 
 // One of each kind that the wire has a word for; nothing in it depends on the machine.
@@ -248,82 +243,6 @@ TEST_F(UnixSocketReference, RefusedCommandSaysWhy) {
 
 // ---- The bytes
 
-// A plain socket that speaks in lines.
-class line_socket {
-public:
-    explicit line_socket(int number) : number_(number) {
-        if (number < 0) throw std::system_error(errno, std::generic_category(), "socket");
-    }
-    line_socket(line_socket&& other) noexcept
-        : number_(std::exchange(other.number_, -1)), read_(std::move(other.read_)) {}
-    line_socket& operator=(line_socket&&) = delete;
-    ~line_socket() {
-        if (number_ >= 0) ::close(number_);
-    }
-
-    static line_socket connected(const std::string& path) {
-        line_socket made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        const auto address = address_of(path);
-        made.check(::connect(made.number_, as_sockaddr(address), sizeof address), "connect");
-        return made;
-    }
-    static line_socket listening(const std::string& path) {
-        line_socket made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        const auto address = address_of(path);
-        made.check(::bind(made.number_, as_sockaddr(address), sizeof address), "bind");
-        made.check(::listen(made.number_, 8), "listen");
-        return made;
-    }
-    line_socket accept() {
-        wait();
-        return line_socket(::accept4(number_, nullptr, nullptr, SOCK_CLOEXEC));
-    }
-
-    void write(std::string_view line) {
-        const auto bytes = std::string(line) + "\n";
-        check(static_cast<int>(::send(number_, bytes.data(), bytes.size(), MSG_NOSIGNAL)), "send");
-    }
-
-    // The next line, without its line feed.
-    std::string read() {
-        for (;;) {
-            if (const auto end = read_.find('\n'); end != read_.npos) {
-                auto line = read_.substr(0, end);
-                read_.erase(0, end + 1);
-                return line;
-            }
-            wait();
-            std::array<char, 4096> chunk{};
-            const auto size = ::read(number_, chunk.data(), chunk.size());
-            if (size <= 0) throw std::runtime_error("the other side closed, left: " + read_);
-            read_.append(chunk.data(), static_cast<std::size_t>(size));
-        }
-    }
-
-private:
-    static sockaddr_un address_of(const std::string& path) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.copy(&address.sun_path[0], sizeof address.sun_path - 1);
-        return address;
-    }
-    static const sockaddr* as_sockaddr(const sockaddr_un& address) {
-        return reinterpret_cast<const sockaddr*>(&address);
-    }
-    void check(int result, const char* what) const {
-        if (result < 0) throw std::system_error(errno, std::generic_category(), what);
-    }
-    void wait() const {
-        constexpr int time_max_ms = 10'000;
-        pollfd watched{.fd = number_, .events = POLLIN, .revents = 0};
-        if (::poll(&watched, 1, time_max_ms) != 1)
-            throw std::runtime_error("no line in time, so far: " + read_);
-    }
-
-    int number_;
-    std::string read_;
-};
-
 // Ids and times are different each time; in their place come some of the same length.
 std::string without_chance(const std::string& frame) {
     static const std::regex id(R"re("id":"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")re");
@@ -353,20 +272,20 @@ const std::string error_event =
 // Frames that a client of the reference writes; the broker is ours and answers by hand.
 std::vector<std::string> record_client(const std::string& path) {
     std::vector<std::string> lines;
-    auto listener = line_socket::listening(path);
+    auto listener = raw_peer::listening(path);
     mastra_peer client(path);
 
     const int fanout = client.send("subscribe", {{"topic", "t"}});
     auto broker = listener.accept();
     const auto record = [&](std::string_view step) {
-        lines.push_back(golden_line(step, "client", broker.read()));
+        lines.push_back(golden_line(step, "client", broker.line()));
     };
     record("subscribe");
-    broker.write(R"({"type":"subscribed","topic":"t"})");
+    broker.send(R"({"type":"subscribed","topic":"t"})");
     client.answer(fanout);
     const int member = client.send("subscribe", {{"topic", "t"}, {"group", "g"}});
     record("subscribe in a group");
-    broker.write(R"({"type":"subscribed","topic":"t","group":"g"})");
+    broker.send(R"({"type":"subscribed","topic":"t","group":"g"})");
     client.answer(member);
 
     client.publish("t", plain_event);
@@ -380,11 +299,11 @@ std::vector<std::string> record_client(const std::string& path) {
 
     const int leaves = client.send("unsubscribe", {{"subscription", member}});
     record("unsubscribe in a group");
-    broker.write(R"({"type":"unsubscribed","topic":"t","group":"g"})");
+    broker.send(R"({"type":"unsubscribed","topic":"t","group":"g"})");
     client.answer(leaves);
     const int ends = client.send("unsubscribe", {{"subscription", fanout}});
     record("unsubscribe");
-    broker.write(R"({"type":"unsubscribed","topic":"t"})");
+    broker.send(R"({"type":"unsubscribed","topic":"t"})");
     client.answer(ends);
     return lines;
 }
@@ -394,14 +313,14 @@ std::vector<std::string> record_broker(const std::string& path) {
     std::vector<std::string> lines;
     mastra_peer broker(path);
     broker.subscribe("elsewhere");
-    auto client = line_socket::connected(path);
+    raw_peer client(path);
     const auto record = [&](std::string_view step) {
-        lines.push_back(golden_line(step, "broker", client.read()));
+        lines.push_back(golden_line(step, "broker", client.line()));
     };
 
-    client.write(R"({"type":"subscribe","topic":"t","group":{"__m_codec__":"Undefined"}})");
+    client.send(R"({"type":"subscribe","topic":"t","group":{"__m_codec__":"Undefined"}})");
     record("subscribed");
-    client.write(R"({"type":"subscribe","topic":"t","group":"g"})");
+    client.send(R"({"type":"subscribe","topic":"t","group":"g"})");
     record("subscribed in a group");
 
     const auto record_both = [&](const std::string& step) {
@@ -414,18 +333,18 @@ std::vector<std::string> record_broker(const std::string& path) {
     record_both("event with all types");
     broker.publish("t", extra_event);
     record_both("event with further fields");
-    client.write(
+    client.send(
         R"({"type":"publish","topic":"t","event":{"type":"k","id":"mine","runId":"r",)"
         R"("data":{"a":{"__m_codec__":"Undefined"},"n":1.50e1},"deliveryAttempt":9,"index":3,)"
         R"("zz":1}})"
     );
     record_both("event of this client");
 
-    client.write(R"({"type":"unsubscribe","topic":"t","group":"g"})");
+    client.send(R"({"type":"unsubscribe","topic":"t","group":"g"})");
     record("unsubscribed in a group");
-    client.write(R"({"type":"unsubscribe","topic":"t"})");
+    client.send(R"({"type":"unsubscribe","topic":"t"})");
     record("unsubscribed");
-    client.write(R"({"type":"unsubscribe","topic":"never","group":null})");
+    client.send(R"({"type":"unsubscribe","topic":"never","group":null})");
     record("unsubscribed from what it had not subscribed");
     return lines;
 }

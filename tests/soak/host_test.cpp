@@ -3,6 +3,7 @@
 #include "interop/mastra_peer.hpp"
 #include "support/child_process.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/unix_socket.hpp"
 
 #include <trunkline/unix_socket_pubsub.hpp>
 
@@ -30,6 +31,8 @@ namespace trunkline {
 namespace {
 
 using namespace std::chrono_literals;
+using tests::joined;
+using tests::ready;
 using steady = std::chrono::steady_clock;
 using tests::child_process;
 
@@ -38,18 +41,6 @@ bool full() {
 }
 
 constexpr auto patience = 30s;
-
-error_code joined(unix_socket_pubsub& bus) {
-    std::promise<error_code> done;
-    bus.async_join([&](error_code ec) { done.set_value(ec); });
-    return done.get_future().get();
-}
-
-error_code ready(subscription& s) {
-    std::promise<error_code> done;
-    s.ready([&](error_code ec) { done.set_value(ec); });
-    return done.get_future().get();
-}
 
 // --- a member in a process of its own ------------------------------------------------------------
 

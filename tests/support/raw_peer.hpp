@@ -2,142 +2,110 @@
 
 #include <trunkline/config.hpp>
 
-#include <gtest/gtest.h>
-
-#include <atomic>
+#include <array>
 #include <cerrno>
-#include <cstring>
 #include <poll.h>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <thread>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN
 namespace tests {
 
-/// A peer on a Unix socket that reads and writes lines as they are.
+/// A Unix socket that speaks in lines, as they are; one that listens accepts others. What does not
+/// happen within a generous time throws std::runtime_error.
 class raw_peer {
 public:
-    explicit raw_peer(const std::string& path) : fd_(open()) {
-        const auto to = address(path);
-        if (::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
-            throw std::runtime_error("connect " + path + ": " + std::strerror(errno));
+    explicit raw_peer(const std::string& path) : raw_peer(open()) {
+        const auto to = address_of(path);
+        check(::connect(number_, as_sockaddr(to), sizeof to), "connect");
     }
+    static raw_peer listening(const std::string& path) {
+        raw_peer made(open());
+        const auto at = address_of(path);
+        made.check(::bind(made.number_, as_sockaddr(at), sizeof at), "bind");
+        made.check(::listen(made.number_, 16), "listen");
+        return made;
+    }
+    /// Leaves a socket file behind at which nobody listens.
+    static void listen_and_leave(const std::string& path) { listening(path); }
     raw_peer(raw_peer&& other) noexcept
-        : fd_(std::exchange(other.fd_, -1)), read_(std::move(other.read_)) {}
+        : number_(std::exchange(other.number_, -1)), read_(std::move(other.read_)) {}
     raw_peer& operator=(raw_peer&&) = delete;
     ~raw_peer() {
-        if (fd_ >= 0) ::close(fd_);
+        if (number_ >= 0) ::close(number_);
     }
 
-    void send(const std::string& line) { send_raw(line + "\n"); }
+    raw_peer accept() {
+        if (!readable()) throw std::runtime_error("nobody connected in time");
+        return raw_peer(::accept4(number_, nullptr, nullptr, SOCK_CLOEXEC));
+    }
+
+    void send(std::string_view line) { send_raw(std::string(line) + "\n"); }
     /// A peer that was disconnected loses the rest, as it should.
-    void send_raw(const std::string& bytes) {
-        std::size_t sent = 0;
-        while (sent < bytes.size()) {
-            const auto n = ::send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-            if (n <= 0) return;
-            sent += static_cast<std::size_t>(n);
+    void send_raw(std::string_view bytes) {
+        while (!bytes.empty()) {
+            const auto sent = ::send(number_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (sent <= 0) return;
+            bytes.remove_prefix(static_cast<std::size_t>(sent));
         }
     }
-    /// The next line; empty, and a failure, when none comes in time or the stream ends.
+    /// The next line, without its line feed.
     std::string line() {
         for (;;) {
-            if (const auto at = read_.find('\n'); at != std::string::npos) {
-                auto out = read_.substr(0, at);
-                read_.erase(0, at + 1);
+            if (const auto end = read_.find('\n'); end != std::string::npos) {
+                auto out = read_.substr(0, end);
+                read_.erase(0, end + 1);
                 return out;
             }
-            if (fill() <= 0) {
-                ADD_FAILURE() << "no line came";
-                return {};
-            }
+            if (!fill()) throw std::runtime_error("the other side closed, left: " + read_);
         }
     }
-    /// True when the other side ends the stream, with nothing sent before.
-    bool ended() { return fill() == 0; }
+    /// True when the other side ends the stream without having sent anything more.
+    bool ended() { return !fill(); }
     bool ended_after_reading() {
-        for (;;) {
-            const auto n = fill();
-            if (n <= 0) return n == 0;
-            read_.clear();
-        }
+        while (fill()) read_.clear();
+        return true;
     }
-
-    /// Leaves a socket file behind at which nobody listens.
-    static void listen_and_leave(const std::string& path) { ::close(listen(path)); }
-
-    /// Accepts one client and reads what it says without ever answering.
-    class silent_broker {
-    public:
-        explicit silent_broker(const std::string& path) : listener_(listen(path)) {
-            thread_ = std::thread([this] {
-                client_ = ::accept(listener_, nullptr, nullptr);
-                char bytes[4096];
-                while (::recv(client_, bytes, sizeof bytes, 0) > 0) {
-                }
-            });
-        }
-        ~silent_broker() {
-            ::shutdown(listener_, SHUT_RDWR);
-            ::shutdown(client_, SHUT_RDWR);
-            thread_.join();
-            ::close(client_);
-            ::close(listener_);
-        }
-        silent_broker(const silent_broker&) = delete;
-        silent_broker& operator=(const silent_broker&) = delete;
-        void send(const std::string& line) {
-            const auto bytes = line + "\n";
-            EXPECT_EQ(
-                ::send(client_, bytes.data(), bytes.size(), MSG_NOSIGNAL),
-                static_cast<ssize_t>(bytes.size())
-            );
-        }
-
-    private:
-        int listener_;
-        std::atomic<int> client_{-1};
-        std::thread thread_;
-    };
 
 private:
-    static constexpr int patience_ms = 20'000;
+    explicit raw_peer(int number) : number_(number) { check(number, "socket"); }
 
-    static int open() {
-        const auto fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0) throw std::runtime_error("no socket");
-        return fd;
+    static int open() { return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }
+    static sockaddr_un address_of(const std::string& path) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.copy(&address.sun_path[0], sizeof address.sun_path - 1);
+        return address;
     }
-    static sockaddr_un address(const std::string& path) {
-        sockaddr_un to{};
-        to.sun_family = AF_UNIX;
-        std::strncpy(to.sun_path, path.c_str(), sizeof to.sun_path - 1);
-        return to;
+    static const sockaddr* as_sockaddr(const sockaddr_un& address) {
+        return reinterpret_cast<const sockaddr*>(&address);
     }
-    static int listen(const std::string& path) {
-        const auto fd = open();
-        const auto at = address(path);
-        if (::bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
-            ::listen(fd, 16) != 0)
-            throw std::runtime_error("bind " + path);
-        return fd;
+    void check(int result, const char* what) const {
+        if (result < 0) throw std::system_error(errno, std::generic_category(), what);
     }
-    // Bytes read, 0 at the end of the stream, -1 when nothing comes in time.
-    ssize_t fill() {
-        pollfd p{fd_, POLLIN, 0};
-        if (::poll(&p, 1, patience_ms) != 1) return -1;
-        char bytes[65536];
-        const auto n = ::recv(fd_, bytes, sizeof bytes, 0);
-        if (n > 0) read_.append(bytes, static_cast<std::size_t>(n));
-        return n < 0 && errno == ECONNRESET ? 0 : n;
+    bool readable() const {
+        constexpr int time_max_ms = 20'000;
+        pollfd watched{.fd = number_, .events = POLLIN, .revents = 0};
+        return ::poll(&watched, 1, time_max_ms) == 1;
+    }
+    // False at the end of the stream.
+    bool fill() {
+        if (!readable()) throw std::runtime_error("nothing in time, so far: " + read_);
+        std::array<char, 65536> chunk{};
+        const auto size = ::recv(number_, chunk.data(), chunk.size(), 0);
+        if (size < 0 && errno == ECONNRESET) return false;
+        check(static_cast<int>(size), "recv");
+        read_.append(chunk.data(), static_cast<std::size_t>(size));
+        return size > 0;
     }
 
-    int fd_;
+    int number_;
     std::string read_;
 };
 

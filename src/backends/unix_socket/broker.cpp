@@ -1,6 +1,6 @@
 #include "backends/unix_socket/broker.hpp"
 
-#include "backends/unix_socket/extension_frames.hpp"
+#include "backends/unix_socket/json_object.hpp"
 
 #include <trunkline/json_text.hpp>
 #include <trunkline/wall_time.hpp>
@@ -183,7 +183,7 @@ bool broker::hold(peer_id from, std::string_view line) {
 }
 
 void broker::handle_extension(peer& from, std::string_view line) {
-    const auto fields = read_extension(line);
+    const auto fields = read_object(line);
     if (!fields) {
         ++bus_.numbers.frames_ignored;
         return;
@@ -201,7 +201,6 @@ void broker::handle_extension(peer& from, std::string_view line) {
     } else if (type == "trunkline.recent") {
         note_recent(text_of(*fields, "keys"));
     } else if (type == "trunkline.ready") {
-        from.ready = true;
         std::erase(expected_, from.member);
         if (holding_ && expected_.empty()) end_hold();
     } else if (type == "trunkline.settled" || type == "trunkline.returned") {
@@ -233,9 +232,12 @@ void broker::announce_members() {
 
 // --- slow and lost clients -----------------------------------------------------------------------
 
+std::size_t broker::soft_limit() const noexcept {
+    return std::min(soft_max, bus_.options().max_remote_client_queued_bytes() / 4);
+}
+
 void broker::note_congestion(peer& p) {
-    const auto soft = std::min(soft_max, bus_.options().max_remote_client_queued_bytes() / 4);
-    if (p.congested || p.c->out.queued() <= soft) return;
+    if (p.congested || p.c->out.queued() <= soft_limit()) return;
     p.congested = true;
     p.stalled = false;
     p.mark_written = p.c->out.written();
@@ -254,8 +256,7 @@ void broker::written(connection& to) {
         bus_.released_.push_back(std::move(p->barriers.front().released));
         p->barriers.pop_front();
     }
-    const auto soft = std::min(soft_max, bus_.options().max_remote_client_queued_bytes() / 4);
-    if (!p->congested || to.out.queued() > soft / 2) return;
+    if (!p->congested || to.out.queued() > soft_limit() / 2) return;
     p->congested = false;
     p->stalled = false;
     --congested_;
@@ -265,6 +266,7 @@ void broker::written(connection& to) {
 void broker::tick(steady::time_point now) {
     if (std::exchange(accept_paused_, false)) start();
     if (holding_ && now >= hold_until_) end_hold();
+    if (!taken_.empty() && now >= began_at_ + bus_.options().connect_timeout()) taken_.clear();
     for (auto& [id, p] : peers_) {
         while (!p.barriers.empty() && (p.stalled || p.barriers.front().deadline <= now)) {
             bus_.released_.push_back(std::move(p.barriers.front().released));
@@ -346,12 +348,7 @@ void broker::progress(peer_id publisher) {
         auto& p = *find(publisher);
         if (r->failed) {
             // What came before it is confirmed first, then this one is not.
-            if (p.owed_confirmation != 0)
-                send_limited(
-                    p,
-                    R"({"type":"trunkline.confirmed","number":)" +
-                        std::to_string(std::exchange(p.owed_confirmation, 0)) + "}\n"
-                );
+            tell_confirmed(p);
             send_limited(
                 p,
                 R"({"type":"trunkline.unconfirmed","number":)" + std::to_string(r->number) + "}\n"
@@ -363,13 +360,16 @@ void broker::progress(peer_id publisher) {
     }
 }
 
+void broker::tell_confirmed(peer& p) {
+    if (p.owed_confirmation == 0) return;
+    frame_ = R"({"type":"trunkline.confirmed","number":)" +
+             std::to_string(std::exchange(p.owed_confirmation, 0)) + "}\n";
+    send_limited(p, frame_);
+}
+
 void broker::end_turn() {
     for (const auto who : std::exchange(owes_confirmation_, {})) {
-        auto* p = find(who);
-        if (p == nullptr || p->owed_confirmation == 0) continue;
-        frame_ = R"({"type":"trunkline.confirmed","number":)" +
-                 std::to_string(std::exchange(p->owed_confirmation, 0)) + "}\n";
-        send_limited(*p, frame_);
+        if (auto* p = find(who)) tell_confirmed(*p);
     }
     if (std::exchange(members_changed_, false)) announce_members();
 }

@@ -7,7 +7,7 @@
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
 
-/// This process as the broker. With the bus's mutex held, except `accept`.
+/// This process as the broker. With the bus's mutex held.
 class broker {
 public:
     broker(core& bus, socket_path::listener&& made);
@@ -17,8 +17,8 @@ public:
     const file_identity& file() const noexcept { return file_; }
 
     void start();
-    void join_own(std::string_view group_topic, std::string_view group);
-    void leave_own(std::string_view group_topic, std::string_view group);
+    void join_own(std::string_view topic, std::string_view group);
+    void leave_own(std::string_view topic, std::string_view group);
     /// Routes a publish of this process; false with `ec` when it is refused. `out.done` is taken
     /// when the answer has to wait.
     bool publish(outgoing& out, error_code& ec);
@@ -31,7 +31,7 @@ public:
     /// True while somebody is waited for, and at first, when the last broker may still remove the
     /// path as it leaves: the clock and the path are looked at more often then.
     bool urgent(steady::time_point now) const noexcept {
-        return congested_ != 0 || holding_ || now < settled_at_;
+        return congested_ != 0 || holding_ || now < began_at_ + settling_time;
     }
     void tick(steady::time_point now);
     void barrier(const std::shared_ptr<void>& released);
@@ -59,7 +59,6 @@ private:
     struct peer {
         std::shared_ptr<connection> c;
         std::string member;  ///< empty: a process of the reference
-        bool ready = false;
         std::size_t memberships = 0;
         std::uint64_t events_sent = 0;
         std::deque<std::pair<std::uint64_t, std::shared_ptr<confirmation>>> receipts;
@@ -108,12 +107,14 @@ private:
     void append_tail(const traffic& what, const std::string* group);
     bool send_limited(peer& to, std::string_view text);
     void drop(peer& p, std::string_view why);
+    std::size_t soft_limit() const noexcept;
     void note_congestion(peer& p);
     void relieve(peer& p);
     void receipt_ended(const std::shared_ptr<confirmation>& r, bool failed);
     void settle_receipts(peer& p, bool failed);
     void progress(peer_id publisher);
     std::deque<std::shared_ptr<confirmation>>* publishes_of(peer_id publisher);
+    void tell_confirmed(peer& p);
     void handle_extension(peer& from, std::string_view line);
     void announce_members();
     void settle(peer& p, std::uint64_t ordinal, bool returned);
@@ -134,11 +135,13 @@ private:
     bool members_changed_ = false;
     bool accept_paused_ = false;
 
-    const steady::time_point settled_at_ = steady::now() + std::chrono::seconds{1};
+    static constexpr std::chrono::seconds settling_time{1};
+    const steady::time_point began_at_ = steady::now();
     bool holding_ = false;  ///< members of the last broker are still coming
     steady::time_point hold_until_{};
     std::vector<std::string> expected_;
-    std::unordered_set<std::uint64_t> taken_;  ///< group events that members brought along
+    /// Group events that members brought along; until nobody sends again what the last broker lost.
+    std::unordered_set<std::uint64_t> taken_;
     std::vector<held_line> held_;
     std::deque<outgoing> held_own_;
     std::size_t held_bytes_ = 0;

@@ -173,7 +173,7 @@ bool broker::publish(outgoing& out, error_code& ec) {
     const auto body = [&](std::string& to) {
         to.push_back('{');
         to.append(own_).push_back(',');
-        append_stamp(to, out.e.id().text(), out.e.created_at().time_since_epoch().count());
+        append_stamp(to, id, out.e.created_at().time_since_epoch().count());
         to.push_back('}');
     };
     route(what, local, body, room);
@@ -221,8 +221,9 @@ void broker::route(
             bus_.give_everyone(*t, *e, room);
         for (const auto& g : targets_.groups) {
             if (g.member != own_process || get() == nullptr) continue;
-            if (!bus_.came_before(*e, what.topic, g.group, what.resent))
-                bus_.give_group(*t, g.group, *e, 0, room);
+            if (bus_.came_before(*e, what.topic, g.group, what.resent)) continue;
+            if (!bus_.give_group(*t, g.group, *e, 0, room))
+                bus_.drop_group_event(what.topic, g.group);
         }
     }
     if (!remote) return;
@@ -306,10 +307,7 @@ void broker::settle(peer& p, std::uint64_t ordinal, bool returned) {
     if (at >= p.group_deliveries.size()) return;
     auto& d = p.group_deliveries[at];
     if (std::exchange(d.settled, true)) return;
-    if (returned) {
-        const auto copy = d;
-        reroute(copy, p.c->who());
-    }
+    if (returned) reroute(d, p.c->who());
     while (!p.group_deliveries.empty() && p.group_deliveries.front().settled) {
         p.group_bytes -= p.group_deliveries.front().body->size();
         p.group_deliveries.pop_front();
@@ -320,12 +318,7 @@ void broker::settle(peer& p, std::uint64_t ordinal, bool returned) {
 void broker::reroute(const group_delivery& d, peer_id except) {
     const auto who = table_.pick(d.topic, d.group, except);
     if (!who) {
-        bus_.context().dropped.fetch_add(1, std::memory_order_relaxed);
-        bus_.note(
-            log_level::warn,
-            "event dropped, its group has no member left",
-            {{"topic", d.topic}, {"group", d.group}}
-        );
+        bus_.drop_group_event(d.topic, d.group);
         return;
     }
     ++bus_.numbers.handed_on;
@@ -342,9 +335,9 @@ void broker::reroute(const group_delivery& d, peer_id except) {
     const auto line = *d.body + "}";
     const auto* f = scanner.scan(line);
     auto* t = bus_.local().find(d.topic);
-    if (f == nullptr || t == nullptr) return;
-    if (const auto e = read_event(f->event, bus_.now_ms()))
-        bus_.give_group(*t, d.group, *e, 0, nullptr);
+    const auto e = f != nullptr ? read_event(f->event, bus_.now_ms()) : std::nullopt;
+    if (!e || t == nullptr || !bus_.give_group(*t, d.group, *e, 0, nullptr))
+        bus_.drop_group_event(d.topic, d.group);
 }
 
 bool broker::hand_on(

@@ -64,9 +64,10 @@ public:
         });
     }
 
-    bool write_waits = false;        ///< the kernel's buffer is full; a wait is under way
-    bool dirty = false;              ///< has something to write and is on the list for that
-    bool paused = false;             ///< what it brings has to wait for room
+    bool write_waits = false;  ///< the kernel's buffer is full; a wait is under way
+    bool dirty = false;        ///< has something to write and is on the list for that
+    /// What it brings has to wait for room; set on the socket thread, asked on any.
+    std::atomic<bool> paused{false};
     bool stopped = false;            ///< not even read any more
     std::uint64_t pauses = 0;        ///< tells the end of one pause from that of an earlier one
     std::deque<std::string> parked;  ///< lines that wait

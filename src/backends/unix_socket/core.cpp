@@ -29,10 +29,6 @@ constexpr std::size_t recent_in_groups_max = 4096;
 constexpr milliseconds farewell_time{1000};
 // Plain publishes closer together than this share writes.
 constexpr microseconds burst_gap{20};
-// Bytes read from one peer before others have their turn.
-constexpr int reads_per_turn = 4;
-// What may wait for room before a peer is not read any more.
-constexpr std::size_t parked_max = std::size_t{4} << 20;
 
 access_rules rules_of(const unix_socket_options& options) {
     access_rules rules;
@@ -60,7 +56,7 @@ void core::mark_everything(const std::shared_ptr<void>& barrier) {
     std::vector<std::shared_ptr<member>> all;
     {
         const section held(*this);
-        local_.each_membership([&](const std::string&, const std::string*, const auto& members) {
+        local_.each_membership([&](const auto&, const auto&, const auto& members) {
             all.insert(all.end(), members.begin(), members.end());
         });
     }
@@ -139,44 +135,27 @@ bool core::publish(
     out.origin = handler_frame::innermost();
     context_->stamp(draft, how);
     out.e = detail::event_access::freeze(std::move(draft), 1);
-    if (out.e.data().is_live()) {
-        ec = errc::not_supported;
+    const auto refuse = [&](errc why) {
+        context_->refused.fetch_add(1, std::memory_order_relaxed);
+        ec = why;
         return true;
-    }
+    };
+    if (out.e.data().is_live()) return refuse(errc::not_supported);
     // The estimate of a tree is only that; its text decides.
     const auto limit = options_.max_inbound_frame_bytes();
-    if (out.e.data().size_bytes() > limit && out.e.data().text().size() > limit) {
-        ec = errc::payload_too_large;
-        return true;
-    }
+    if (out.e.data().size_bytes() > limit && out.e.data().text().size() > limit)
+        return refuse(errc::payload_too_large);
     const bool awaited = static_cast<bool>(done);
     const section held(*this);
-    if (ending()) {
-        ec = errc::closed;
-        return true;
-    }
-    switch (phase_) {
-        case phase::closing:
-        case phase::closed:
-            break;
-        case phase::idle:
-        case phase::joining:
-            return accept_pending(std::move(out), done, ec);
-        case phase::client:
-        case phase::broker:
-            break;
-    }
+    if (ending()) return refuse(errc::closed);
+    if (link_ == nullptr && broker_ == nullptr) return accept_pending(std::move(out), done, ec);
     if (out.confirmed) {
-        if (unconfirmed_.size() >= options_.pending_limit()) {
-            ec = errc::queue_full;
-            context_->refused.fetch_add(1, std::memory_order_relaxed);
-            return true;
-        }
+        if (unconfirmed_.size() >= options_.pending_limit()) return refuse(errc::queue_full);
         out.number = ++last_number_;
     }
     const auto now = steady::now();
     // A client's publish is done when the kernel has it, a broker's when it is routed.
-    const bool write_now = (awaited && link_ != nullptr) || now - last_direct_write >= burst_gap;
+    const bool write_now = (awaited && link_ != nullptr) || now - last_direct_write_ >= burst_gap;
     out.done = std::move(done);
     const bool good =
         link_ != nullptr ? link_->publish(out, write_now, ec) : broker_->publish(out, ec);
@@ -186,15 +165,12 @@ bool core::publish(
         return true;
     }
     ++published;
+    if (write_now) last_direct_write_ = now;
     if (broker_ != nullptr) {
-        if (write_now) {
-            last_direct_write = now;
+        if (write_now)
             flush_dirty();
-        } else {
+        else
             flush_soon();
-        }
-    } else if (write_now) {
-        last_direct_write = now;
     }
     // What was taken answers later; what was not is done.
     done = std::move(out.done);
@@ -272,265 +248,6 @@ bool core::came_before(
     recent_.note(key);
     if (!group.empty()) recent_in_groups_.note(key);
     return false;
-}
-
-// --- writing -------------------------------------------------------------------------------------
-
-void core::mark_dirty(connection& c) {
-    if (c.dirty) return;
-    c.dirty = true;
-    dirty_.push_back(c.shared_from_this());
-}
-
-void core::send(connection& to, std::string_view text) {
-    to.out.append(text);
-    mark_dirty(to);
-}
-
-void core::send(connection& to, shared_text text) {
-    to.out.append(std::move(text));
-    mark_dirty(to);
-}
-
-void core::flush_dirty() {
-    // Writing may make others dirty; the two lists keep their memory.
-    while (!dirty_.empty()) {
-        std::swap(dirty_, being_written_);
-        for (auto& c : being_written_) {
-            c->dirty = false;
-            write(*c);
-        }
-        being_written_.clear();
-    }
-}
-
-void core::flush_soon() {
-    if (std::exchange(flush_posted_, true)) return;
-    post_to_sockets([](core& self) {
-        const section held(self);
-        self.flush_posted_ = false;
-        self.end_turn();
-    });
-}
-
-void core::write(connection& c) {
-    if (!c.open() || c.write_waits || c.out.empty()) return;
-    const auto result = c.write();
-    // The reader sees the end of the stream, behind what the peer said before.
-    if (result == connection::write_result::failed) c.write_waits = true;
-    if (result == connection::write_result::blocked) {
-        c.write_waits = true;
-        c.wait_writable([bus = weak_from_this(), to = c.shared_from_this()](bool ok) {
-            if (const auto self = bus.lock()) self->on_writable(to, ok);
-        });
-    }
-    if (link_ != nullptr && &link_->to() == &c)
-        link_->written();
-    else if (broker_ != nullptr)
-        broker_->written(c);
-}
-
-void core::on_writable(const std::shared_ptr<connection>& c, bool ok) {
-    const section held(*this);
-    c->write_waits = false;
-    if (!ok || !c->open()) return;
-    write(*c);
-    end_turn();
-}
-
-void core::lose_soon(connection& c) {
-    post_to_sockets([c = c.shared_from_this()](core& self) { self.lost(c); });
-}
-
-// --- reading: on the socket thread ---------------------------------------------------------------
-
-void core::watch(connection& c) {
-    c.wait_readable([bus = weak_from_this(), from = c.shared_from_this()](bool ok) {
-        if (const auto self = bus.lock()) self->on_readable(from, ok);
-    });
-}
-
-void core::on_readable(const std::shared_ptr<connection>& c, bool ok) {
-    bool ended = !ok;
-    for (int turn = 0; turn < reads_per_turn && !ended; ++turn) {
-        {
-            const section held(*this);
-            if (!c->open()) return;
-        }
-        const auto got = c->fill();
-        ended = got == connection::read_result::ended;
-        const bool read =
-            got == connection::read_result::some || got == connection::read_result::all;
-        if (read && !process(c)) return;
-        if (got != connection::read_result::some) break;
-    }
-    if (ended) {
-        lost(c);
-        return;
-    }
-    const section held(*this);
-    end_turn();
-    if (c->open()) watch(*c);
-}
-
-void core::handle_line(
-    connection& c, const frame& f, std::string_view line, std::shared_ptr<void>& room
-) {
-    if (link_ != nullptr && &link_->to() == &c)
-        link_->handle(f, line, room);
-    else if (broker_ != nullptr)
-        broker_->handle(c, f, line, room);
-}
-
-// Whoever finds a queue full keeps a copy; when the last one goes, what waits is handled.
-std::shared_ptr<void> core::make_room(const std::shared_ptr<connection>& c) {
-    return when_released([bus = weak_from_this(), c, pause = ++c->pauses] {
-        const auto self = bus.lock();
-        if (self == nullptr) return;
-        self->post_to_sockets([c, pause](core& of) { of.resume(c, pause); });
-    });
-}
-
-// Handles the lines that are there. Events that meet a full queue wait, and what comes behind them,
-// but confirmations, receipts and the like go on: handlers may be waiting for those. False when
-// reading has to stop or is over.
-bool core::process(const std::shared_ptr<connection>& c) {
-    std::shared_ptr<void> room;
-    while (const auto line = c->in.next()) {
-        const auto* f = c->scanner.scan(*line);
-        const section held(*this);
-        if (!c->open()) return false;
-        if (f == nullptr) {
-            ++numbers.frames_ignored;
-            continue;
-        }
-        const bool waits = f->kind == frame_kind::event || f->kind == frame_kind::publish ||
-                           f->kind == frame_kind::unsubscribe ||
-                           f->kind == frame_kind::unsubscribed;
-        if (c->paused && waits) {
-            c->parked_bytes += line->size();
-            c->parked.emplace_back(*line);
-            if (c->parked_bytes < parked_max) continue;
-            c->stopped = true;
-            end_turn();
-            return false;
-        }
-        if (room == nullptr && !c->paused) room = make_room(c);
-        handle_line(*c, *f, *line, room);
-        if (room != nullptr && room.use_count() > 1) {
-            c->paused = true;
-            room.reset();
-        }
-    }
-    if (c->in.overflow()) {
-        log(log_level::warn,
-            "a peer sent a frame over the limit and is disconnected",
-            {{"limit", std::to_string(options_.max_inbound_frame_bytes())}});
-        {
-            const section held(*this);
-            ++numbers.clients_dropped;
-        }
-        lost(c);
-        return false;
-    }
-    return true;
-}
-
-// False when there is no room again.
-bool core::handle_parked(const std::shared_ptr<connection>& c) {
-    frame_scanner scanner;
-    auto room = make_room(c);
-    while (!c->parked.empty()) {
-        const auto line = std::move(c->parked.front());
-        c->parked.pop_front();
-        c->parked_bytes -= line.size();
-        const auto* f = scanner.scan(line);
-        if (f != nullptr) handle_line(*c, *f, line, room);
-        if (!c->open()) return true;
-        if (room.use_count() > 1) return false;
-    }
-    return true;
-}
-
-void core::resume(const std::shared_ptr<connection>& c, std::uint64_t pause) {
-    bool was_stopped = false;
-    {
-        const section held(*this);
-        if (!c->paused || c->pauses != pause || !c->open()) return;
-        const bool room_again = handle_parked(c);
-        end_turn();
-        if (!room_again) return;
-        c->paused = false;
-        was_stopped = std::exchange(c->stopped, false);
-    }
-    if (!was_stopped || !process(c)) return;
-    const section held(*this);
-    end_turn();
-    if (c->open()) watch(*c);
-}
-
-void core::end_turn() {
-    if (broker_ != nullptr) broker_->end_turn();
-    if (link_ != nullptr) {
-        std::vector<std::uint64_t> tokens;
-        {
-            const std::lock_guard lock(settled_mutex_);
-            tokens = std::exchange(settled_, {});
-        }
-        if (!tokens.empty()) link_->report(std::move(tokens), "trunkline.settled");
-        link_->end_turn();
-    }
-    flush_dirty();
-}
-
-void core::lost(const std::shared_ptr<connection>& c) {
-    {
-        const section held(*this);
-        if (link_ == nullptr || link_->shared() != c) {
-            if (broker_ != nullptr) broker_->lost(c);
-            c->close();
-            end_turn();
-            return;
-        }
-        lose_link();
-        if (over()) return;
-        note(log_level::info, "the broker is gone", {{"path", path_.text()}});
-        set_phase(phase::joining);
-    }
-    run_join(true);
-}
-
-// What was under way goes to the next broker, or ends in time.
-void core::lose_link() {
-    const auto deadline = steady::now() + options_.connect_timeout();
-    link_->to().close();
-    released_.push_back(link_->shared());
-    take_back(link_->unwritten());
-    for (auto& barrier : link_->take_barriers())
-        join_barriers_.emplace_back(std::move(barrier), deadline);
-    for (auto& out : unconfirmed_) out.deadline = deadline;
-    link_.reset();
-    local_.each_membership([&](const std::string&, const std::string*, auto& members) {
-        for (auto& m : members) {
-            m->state = member::standing::waiting;
-            m->problem = {};
-            m->deadline = deadline;
-        }
-    });
-}
-
-void core::take_back(std::deque<outgoing>&& unwritten) {
-    const auto deadline = steady::now() + options_.connect_timeout();
-    while (!unwritten.empty()) {
-        auto& out = unwritten.back();
-        out.resent = true;
-        out.number = 0;  // it gets another in its new place
-        out.deadline = deadline;
-        pending_bytes_ += out.e.size_bytes();
-        pending_.push_front(std::move(out));
-        unwritten.pop_back();
-        ++numbers.resent;
-    }
 }
 
 // --- flush, close --------------------------------------------------------------------------------

@@ -50,8 +50,9 @@ struct outgoing {
 };
 
 /// The bus behind its public face. One mutex guards everything but the reading half of
-/// connections; sockets are read on a thread of their own, and no handler runs on it or under the
-/// mutex.
+/// connections; sockets are read on a thread of their own, and no handler runs there or under the
+/// mutex. Sources: core.cpp (publishing, flush, close), core_connections.cpp, core_joining.cpp,
+/// core_subscribing.cpp.
 class core : public std::enable_shared_from_this<core> {
 public:
     static std::shared_ptr<core> make(unix_socket_options options);
@@ -166,7 +167,8 @@ public:
     ) {
         if (context_->logs(level)) notes_.push_back({level, std::string(text), fields});
     }
-    steady::time_point last_direct_write{};
+    /// Counts and logs a group event that nobody is left for.
+    void drop_group_event(std::string_view topic, std::string_view group);
     /// Members of the last broker that may come to a new one; the broker's own id is not in it.
     std::vector<std::string> roster;
     unix_socket_counters numbers;
@@ -192,6 +194,7 @@ private:
     bool join_failed(error_code ec);
     void look_for_broker(bool lost);
     void lose_link();
+    void look_again(steady::time_point deadline);
     void send_pending();
     void route_or_send(outgoing&& out);
     void set_phase(phase next);
@@ -206,14 +209,13 @@ private:
         connection& c, const frame& f, std::string_view line, std::shared_ptr<void>& room
     );
     std::shared_ptr<void> make_room(const std::shared_ptr<connection>& c);
-    bool handle_parked(const std::shared_ptr<connection>& c);
+    bool handle_parked(const std::shared_ptr<connection>& c, std::shared_ptr<void> room);
     void on_writable(const std::shared_ptr<connection>& c, bool ok);
     void lost(const std::shared_ptr<connection>& c);
     void end_turn();
 
     void tick();
     void arm_tick();
-    void check_path();
     void expire(steady::time_point now);
     void refuse_waiting(member& m, error_code ec);
 
@@ -254,6 +256,7 @@ private:
     std::vector<std::shared_ptr<connection>> dirty_;
     std::vector<std::shared_ptr<connection>> being_written_;
     bool flush_posted_ = false;
+    steady::time_point last_direct_write_{};
     std::deque<outgoing> pending_;  ///< until there is a broker
     std::size_t pending_bytes_ = 0;
     std::deque<outgoing> unconfirmed_;  ///< sent, ascending numbers
@@ -262,7 +265,7 @@ private:
     std::vector<std::pair<std::shared_ptr<void>, steady::time_point>> join_barriers_;
     std::optional<boost::asio::steady_timer> tick_timer_;
     std::optional<boost::asio::steady_timer> farewell_;
-    std::optional<steady::time_point> closing_at_;  ///< close was called, and waits no longer
+    std::optional<steady::time_point> closing_at_;  ///< close was called, and waits until then
     std::unique_ptr<file_lease_provider> leases_;
     bool looking_ = false;  ///< `run_join` is at work
 

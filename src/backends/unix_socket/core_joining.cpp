@@ -185,10 +185,9 @@ void core::become_broker(socket_path::listener&& made) {
     ++numbers.elections;
     set_phase(phase::broker);
     note(log_level::info, "joined as broker", {{"path", path_.text()}});
-    local_.each_membership([&](const std::string& topic, const std::string* group, auto& members) {
-        if (group != nullptr) broker_->join_own(topic, *group);
-        announced(topic, group != nullptr ? std::optional<std::string_view>(*group) : std::nullopt);
-        static_cast<void>(members);
+    local_.each_membership([&](const auto& topic, const auto& group, const auto&) {
+        if (group) broker_->join_own(topic, *group);
+        announced(topic, group);
     });
     broker_->start();
     send_pending();
@@ -215,13 +214,12 @@ void core::route_or_send(outgoing&& out) {
     error_code ec;
     if (out.confirmed && out.number == 0) out.number = ++last_number_;
     const bool good = link_ != nullptr ? link_->publish(out, false, ec) : broker_->publish(out, ec);
-    if (!good && ec == errc::queue_full && !out.done) {
-        // It was accepted before: what is promised is kept, and the limit is the pending one.
+    if (!good && !out.done) {  // its publisher was told "accepted" and hears no more of it
         context_->dropped.fetch_add(1, std::memory_order_relaxed);
         note(
             log_level::warn,
-            "an accepted event was dropped, a queue is full",
-            {{"topic", out.topic}}
+            "an accepted event was refused by the bus",
+            {{"topic", out.topic}, {"error", ec.message()}}
         );
     }
     finish(std::move(out.done), ec);
@@ -246,7 +244,7 @@ bool core::join_failed(error_code ec) {
     for (auto& [barrier, deadline] : std::exchange(join_barriers_, {}))
         released_.push_back(std::move(barrier));
     bool members = false;
-    local_.each_membership([&](const std::string&, const std::string*, auto& list) {
+    local_.each_membership([&](const auto&, const auto&, auto& list) {
         members = true;
         for (auto& m : list) {
             if (m->state == member::standing::waiting) refuse_waiting(*m, ec);
@@ -317,10 +315,10 @@ void core::tick() {
         if (broker_ != nullptr) {
             broker_->step_down();
             broker_.reset();
+            look_again(now + options_.connect_timeout());
         } else {
             lose_link();
         }
-        set_phase(phase::joining);
     }
     run_join(false);
 }
@@ -349,7 +347,7 @@ void core::expire(steady::time_point now) {
     while (phase_ == phase::joining && !unconfirmed_.empty() && unconfirmed_.front().deadline <= now
     )
         confirmed(unconfirmed_.front().number, errc::broker_lost);
-    local_.each_membership([&](const std::string&, const std::string*, auto& members) {
+    local_.each_membership([&](const auto&, const auto&, auto& members) {
         for (auto& m : members) {
             if (m->state != member::standing::waiting || m->deadline > now) continue;
             if (phase_ == phase::client) {  // an old broker obeys without answering

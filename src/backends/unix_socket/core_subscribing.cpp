@@ -26,20 +26,18 @@ std::shared_ptr<subscription_state> core::subscribe(
         const section held(*this);
         if (!ending()) {
             who->deadline = steady::now() + options_.connect_timeout();
-            const bool first = local_.add(who);
-            const auto group =
-                who->group() ? std::optional<std::string_view>(*who->group()) : std::nullopt;
+            const auto& same = local_.add(who);
+            const bool first = same.size() == 1;
+            const std::optional<std::string_view> group = who->group();
             if (phase_ == phase::broker) {
                 if (group && first) broker_->join_own(who->topic(), *group);
                 who->state = member::standing::announced;
             } else if (phase_ == phase::client) {
                 who->deadline = steady::now() + options_.membership_ack_timeout();
                 // One membership per topic and group: a later subscription shares its answer.
-                auto* t = local_.find(who->topic());
-                const auto& list = group ? t->find(*group)->members : t->everyone;
                 if (first)
                     link_->subscribe(who->topic(), group);
-                else if (list.front()->state == member::standing::announced)
+                else if (same.front()->state == member::standing::announced)
                     who->state = member::standing::announced;
                 flush_dirty();
             } else {
@@ -68,11 +66,9 @@ void core::announced(std::string_view topic, std::optional<std::string_view> gro
 
 void core::announce_all() {
     const auto deadline = steady::now() + options_.membership_ack_timeout();
-    local_.each_membership([&](const std::string& topic, const std::string* group, auto& members) {
+    local_.each_membership([&](const auto& topic, const auto& group, auto& members) {
         for (auto& m : members) m->deadline = deadline;
-        link_->subscribe(
-            topic, group != nullptr ? std::optional<std::string_view>(*group) : std::nullopt
-        );
+        link_->subscribe(topic, group);
     });
 }
 
@@ -96,8 +92,7 @@ void core::leave(const std::shared_ptr<member>& who) noexcept {
         const auto left = local_.remove(*who);
         released_.push_back(who);
         if (left == local_registry::left::was_last) {
-            const auto group =
-                who->group() ? std::optional<std::string_view>(*who->group()) : std::nullopt;
+            const std::optional<std::string_view> group = who->group();
             if (phase_ == phase::broker && group) broker_->leave_own(who->topic(), *group);
             if (phase_ == phase::client) {
                 link_->unsubscribe(who->topic(), group);
@@ -185,7 +180,7 @@ void core::hand_on(
     auto* t = local_.find(topic);
     if (t != nullptr && give_group(*t, group, e, token, nullptr)) return;
     if (link_ != nullptr && link_->owns(token)) {
-        link_->report({token}, "trunkline.returned");
+        link_->report({&token, 1}, "trunkline.returned");
         flush_soon();
         return;
     }
@@ -193,11 +188,15 @@ void core::hand_on(
         flush_soon();
         return;
     }
+    drop_group_event(topic, group);
+}
+
+void core::drop_group_event(std::string_view topic, std::string_view group) {
     context_->dropped.fetch_add(1, std::memory_order_relaxed);
     note(
         log_level::warn,
         "event dropped, its group has no member left",
-        {{"topic", topic}, {"group", group}}
+        {{"topic", std::string(topic)}, {"group", std::string(group)}}
     );
 }
 

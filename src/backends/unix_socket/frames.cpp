@@ -1,6 +1,7 @@
 #include "backends/unix_socket/frames.hpp"
 
 #include "base/utf8.hpp"
+#include "contract/event_fields.hpp"
 #include "wire/json_parser.hpp"
 
 #include <trunkline/detail/event_access.hpp>
@@ -350,19 +351,8 @@ void append_event_members(std::string& out, const event& e) {
     append_json_string(out, e.run_id());
     out.append(",\"data\":");
     append_on_one_line(out, data);
-    if (const auto* extra = e.extra()) {
-        for (const auto& [name, value] : *extra) {
-            out.push_back(',');
-            append_json_string(out, name);
-            out.push_back(':');
-            append_json(out, value);
-        }
-    }
-    if (const auto index = e.index()) out.append(",\"index\":").append(std::to_string(*index));
-    if (const auto life = e.log_generation(); !life.empty()) {
-        out.append(",\"logGeneration\":");
-        append_json_string(out, life);
-    }
+    append_extra_fields(out, e);
+    append_log_position(out, e);
 }
 
 void append_stamp(std::string& out, std::string_view id, std::int64_t created_at_ms) {

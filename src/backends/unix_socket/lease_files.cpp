@@ -1,5 +1,6 @@
 #include "backends/unix_socket/lease_files.hpp"
 
+#include "backends/unix_socket/json_object.hpp"
 #include "base/utf8.hpp"
 
 #include <trunkline/json_text.hpp>
@@ -34,7 +35,7 @@ void check_arguments(std::chrono::milliseconds ttl, std::string_view new_owner) 
 }  // namespace
 
 std::optional<lease_record> parse_lease_record(std::string_view text) {
-    const auto object = parse_json_object(text);
+    const auto object = read_object(text);
     if (!object) return std::nullopt;
     const auto* owner = object->if_contains("owner");
     const auto* expires = object->if_contains("expiresAt");

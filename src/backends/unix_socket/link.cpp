@@ -1,6 +1,6 @@
 #include "backends/unix_socket/link.hpp"
 
-#include "backends/unix_socket/extension_frames.hpp"
+#include "backends/unix_socket/json_object.hpp"
 
 #include <trunkline/json_text.hpp>
 
@@ -199,11 +199,11 @@ void link::deliver(const frame& f, const std::shared_ptr<void>& room) {
     }
     if (t == nullptr || !bus_.give_group(*t, f.group, *e, token, room)) {
         // The subscription ended while the event was on its way.
-        if (token != 0) report({token}, "trunkline.returned");
+        if (token != 0) report({&token, 1}, "trunkline.returned");
     }
 }
 
-void link::report(std::vector<std::uint64_t>&& tokens, std::string_view type) {
+void link::report(std::span<const std::uint64_t> tokens, std::string_view type) {
     frame_.clear();
     for (const auto token : tokens) {
         if (token >> ordinal_bits != life_) continue;  // of an earlier broker
@@ -222,7 +222,7 @@ void link::end_turn() {
 }
 
 void link::handle_extension(std::string_view line) {
-    const auto fields = read_extension(line);
+    const auto fields = read_object(line);
     if (!fields) {
         ++bus_.numbers.frames_ignored;
         return;
@@ -243,12 +243,6 @@ void link::handle_extension(std::string_view line) {
     if (type == "trunkline.welcome") {
         know_broker(true);
         take_members();
-        if (const auto why = text_of(*fields, "dropped"); !why.empty())
-            bus_.note(
-                log_level::warn,
-                "the broker had disconnected this process",
-                {{"why", std::string(why)}}
-            );
     } else if (type == "trunkline.members") {
         take_members();
     } else if (type == "trunkline.unconfirmed") {

@@ -2,6 +2,8 @@
 
 #include "backends/unix_socket/core.hpp"
 
+#include <span>
+
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
 
@@ -27,7 +29,7 @@ public:
     void written();
     void end_turn();
     /// Group deliveries that were settled, or are given back.
-    void report(std::vector<std::uint64_t>&& tokens, std::string_view type);
+    void report(std::span<const std::uint64_t> tokens, std::string_view type);
     void expire(steady::time_point now);
     /// Publishes that the kernel did not take.
     std::deque<outgoing> unwritten();

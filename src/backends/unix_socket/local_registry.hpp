@@ -6,6 +6,7 @@
 #include <trunkline/config.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,13 +41,15 @@ public:
         }
     };
 
-    /// True when it is the first of its topic and group.
-    bool add(const std::shared_ptr<member>& m) {
+    using members = std::vector<std::shared_ptr<member>>;
+
+    /// The members of its topic and group, itself the last; good until the registry changes.
+    const members& add(const std::shared_ptr<member>& m) {
         auto at = topics_.find(m->topic());
         if (at == topics_.end()) at = topics_.emplace(m->topic(), topic{}).first;
         auto& list = members_of(at->second, *m);
         list.push_back(m);
-        return list.size() == 1;
+        return list;
     }
     enum class left { was_unknown, others_remain, was_last };
     left remove(const member& m) {
@@ -67,19 +70,20 @@ public:
         const auto at = topics_.find(name);
         return at != topics_.end() ? &at->second : nullptr;
     }
-    /// `f(topic, group or null)` for each membership.
+    /// `f(topic, optional group, members)` for each membership.
     template <class F>
     void each_membership(F&& f) {
         for (auto& [name, t] : topics_) {
-            if (!t.everyone.empty()) f(name, static_cast<const std::string*>(nullptr), t.everyone);
-            for (auto& g : t.groups) f(name, &g.name, g.members);
+            using group_name = std::optional<std::string_view>;
+            if (!t.everyone.empty()) f(name, group_name(), t.everyone);
+            for (auto& g : t.groups) f(name, group_name(g.name), g.members);
         }
     }
     bool empty() const noexcept { return topics_.empty(); }
     void clear() { topics_.clear(); }
 
 private:
-    static std::vector<std::shared_ptr<member>>& members_of(topic& t, const member& m) {
+    static members& members_of(topic& t, const member& m) {
         if (!m.group()) return t.everyone;
         if (auto* g = t.find(*m.group())) return g->members;
         t.groups.push_back({*m.group(), {}, 0});

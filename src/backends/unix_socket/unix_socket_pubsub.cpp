@@ -95,18 +95,13 @@ void unix_socket_pubsub::do_close(completion done) {
 }
 
 void unix_socket_pubsub::on_refused(std::string_view topic, std::string_view problem) noexcept {
-    core_->context().refused.fetch_add(1, std::memory_order_relaxed);
-    core_->context().log(log_level::warn, problem, {{"topic", std::string(topic.substr(0, 64))}});
+    core_->context().note_refused(topic, problem);
 }
 
 void unix_socket_pubsub::on_unsupported_offset(
     std::string_view topic, std::uint64_t offset
 ) noexcept {
-    core_->context().log(
-        log_level::warn,
-        "this bus keeps no history, the offset is ignored",
-        {{"topic", std::string(topic)}, {"offset", std::to_string(offset)}}
-    );
+    core_->context().note_unsupported_offset(topic, offset);
 }
 
 TRUNKLINE_NAMESPACE_END

@@ -1,4 +1,6 @@
 // The Unix socket backend against peers that speak raw bytes, and beside others of its kind.
+#include "support/unix_socket.hpp"
+
 #include "support/raw_peer.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -12,14 +14,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <sys/stat.h>
+#include <utility>
 #include <vector>
 
 namespace trunkline {
@@ -30,39 +31,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 using tests::raw_peer;
+using tests::ready;
+using tests::seen_events;
 
-constexpr auto patience = 20s;
-
-/// What a subscription got, waited for with a deadline.
-class seen_events {
-public:
-    trunkline::handler handler() {
-        return [this](const event& e) {
-            const std::lock_guard lock(mutex_);
-            events_.push_back(e);
-            changed_.notify_all();
-        };
-    }
-    bool wait_for(std::size_t count) {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, patience, [&] { return events_.size() >= count; });
-    }
-    std::vector<std::string> types() {
-        const std::lock_guard lock(mutex_);
-        std::vector<std::string> out;
-        for (const auto& e : events_) out.emplace_back(e.type());
-        return out;
-    }
-    event at(std::size_t i) {
-        const std::lock_guard lock(mutex_);
-        return events_.at(i);
-    }
-
-private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::vector<event> events_;
-};
+constexpr auto patience = seen_events::patience;
 
 class UnixSocket : public testing::Test {
 protected:
@@ -74,15 +46,8 @@ protected:
     std::unique_ptr<unix_socket_pubsub> open() { return open(options()); }
     std::unique_ptr<unix_socket_pubsub> open(unix_socket_options o) {
         auto bus = std::make_unique<unix_socket_pubsub>(std::move(o));
-        std::promise<error_code> joined;
-        bus->async_join([&](error_code ec) { joined.set_value(ec); });
-        EXPECT_EQ(joined.get_future().get(), error_code{});
+        EXPECT_EQ(tests::joined(*bus), error_code{});
         return bus;
-    }
-    static error_code ready(subscription& s) {
-        std::promise<error_code> done;
-        s.ready([&](error_code ec) { done.set_value(ec); });
-        return done.get_future().get();
     }
     std::string path() const { return folder_.file("bus.sock"); }
     raw_peer peer() { return raw_peer(path()); }
@@ -332,12 +297,12 @@ TEST_F(UnixSocket, AnUnusablePathIsAnErrorThatNamesIt) {
 
 TEST_F(UnixSocket, NobodyAnswersAnOldClientsMembershipLate) {
     // A broker that obeys and never answers: the subscription counts as made after the time limit.
-    raw_peer::silent_broker old(path());
+    auto old = raw_peer::listening(path());
     auto bus = open(options().membership_ack_timeout(50ms));
     seen_events got;
     auto subscription = bus->subscribe("t", got.handler());
     EXPECT_EQ(ready(subscription), error_code{});
-    old.send(R"({"type":"event","topic":"t","event":{"type":"x","runId":"r","data":1}})");
+    old.accept().send(R"({"type":"event","topic":"t","event":{"type":"x","runId":"r","data":1}})");
     EXPECT_TRUE(got.wait_for(1));
 }
 
@@ -416,7 +381,7 @@ TEST_F(UnixSocket, ConfirmedMeansEveryMemberHasIt) {
 }
 
 TEST_F(UnixSocket, AReferenceBrokerConfirmsNothingAndIsNotWaitedFor) {
-    raw_peer::silent_broker old(path());
+    const auto old = raw_peer::listening(path());
     auto bus = open(options().membership_ack_timeout(50ms));
     EXPECT_EQ(
         bus->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()),
@@ -471,6 +436,36 @@ TEST_F(UnixSocket, SettledGroupEventsAreNotHandedOn) {
     ASSERT_EQ(broker->publish_blocking("t", event_draft("last", "r")), error_code{});
     ASSERT_TRUE(b.wait_for(1));
     EXPECT_THAT(b.types(), ElementsAre("last"));
+}
+
+TEST_F(UnixSocket, WhatAPeerSaidBeforeItLeftCountsThoughAQueueWasFull) {
+    constexpr std::size_t events = 20;
+    const auto bus = open();
+    std::promise<void> go;
+    seen_events got;
+    auto handler = got.handler();
+    auto s = bus->subscribe(
+        "t",
+        [&, started = false, open = go.get_future()](const event& e) mutable {
+            if (!std::exchange(started, true)) open.wait();
+            delivery seen(e, nullptr, 0);
+            handler(seen);
+        },
+        subscribe_options().queue_limit(2).in_flight(1)
+    );
+    {
+        auto p = peer();
+        for (std::size_t i = 0; i < events; ++i) p.send(publish_t);
+    }
+    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto is_gone = [&] {
+        const auto counters = bus->counters();
+        return counters.published == events && bus->socket_counters().clients == 0;
+    };
+    while (!is_gone() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    EXPECT_TRUE(is_gone());
+    go.set_value();
+    EXPECT_TRUE(got.wait_for(events));
 }
 
 // The handlers fill their own queue with what they wait for: the confirmations come through.
@@ -562,9 +557,7 @@ TEST_F(UnixSocket, ALoggersSinkMayUseTheBus) {
     }));
     auto made = std::make_unique<unix_socket_pubsub>(o);
     bus = made.get();
-    std::promise<error_code> joined;
-    made->async_join([&](error_code ec) { joined.set_value(ec); });
-    EXPECT_EQ(joined.get_future().get(), error_code{});
+    EXPECT_EQ(tests::joined(*made), error_code{});
     EXPECT_EQ(made->close_blocking(), error_code{});
     EXPECT_GE(records, 1);
 }

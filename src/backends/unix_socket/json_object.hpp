@@ -15,14 +15,15 @@
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
 
-/// A frame between members of this library, whole; nothing when it cannot be read.
-inline std::optional<boost::json::object> read_extension(std::string_view line) {
+/// A small JSON object from another process, a frame or a file; nothing when it is none.
+inline std::optional<boost::json::object> read_object(std::string_view text) {
     constexpr std::size_t depth_max = 8;
     try {
-        return std::move(wire::parse_json(line, depth_max).as_object());
-    } catch (const boost::system::system_error&) {
-        return std::nullopt;
+        auto value = wire::parse_json(text, depth_max);
+        if (auto* object = value.if_object()) return std::move(*object);
+    } catch (const boost::system::system_error&) {  // nothing, as said
     }
+    return std::nullopt;
 }
 
 /// A member that is text; empty when it is missing or anything else.
