@@ -158,8 +158,10 @@ struct unix_socket_counters {
 /// did not settle goes to another Trunkline member. Nothing is stored: a group without a member
 /// loses its events.
 ///
-/// Sockets are served by a thread of the bus's own: a handler that blocks holds up its own
-/// subscription and what shares its executor, not the bus. Threading: any. After close, publishing
+/// Sockets are served by a thread of the bus's own. Without an executor in the options handlers run
+/// there too, one at a time; when they are slow or block, a second thread parts the two within some
+/// milliseconds. So a handler that blocks holds up what shares its executor, not the bus.
+/// Threading: any. After close, publishing
 /// and subscribing fail with `closed`.
 class TRUNKLINE_EXPORT unix_socket_pubsub final : public pubsub {
 public:

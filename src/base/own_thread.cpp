@@ -28,7 +28,7 @@ void own_thread::stop() noexcept {
 boost::asio::any_io_executor own_thread::executor() {
     std::call_once(started_, [this] {
         thread_ = std::thread([context = context_] {
-            this_thread_is_owned = true;
+            mark_own_thread();
             const auto work = boost::asio::make_work_guard(*context);
             context->run();
             // Stopped: finish what was posted before, so that nothing waits for ever in a queue
@@ -39,6 +39,10 @@ boost::asio::any_io_executor own_thread::executor() {
         });
     });
     return context_->get_executor();
+}
+
+void mark_own_thread() noexcept {
+    this_thread_is_owned = true;
 }
 
 bool on_own_thread() noexcept {

@@ -33,8 +33,10 @@ private:
     std::thread thread_;
 };
 
-/// True on a thread that an own_thread runs: blocking there would stop the bus it serves.
+/// True on a thread that the library runs: blocking there would stop the bus it serves.
 TRUNKLINE_EXPORT bool on_own_thread() noexcept;
+/// Makes the calling thread one of them.
+void mark_own_thread() noexcept;
 
 }  // namespace base
 TRUNKLINE_NAMESPACE_END

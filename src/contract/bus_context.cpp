@@ -24,12 +24,19 @@ bus_context::bus_context(
     if (!executor_) thread_ = std::make_unique<base::own_thread>();
 }
 
+void bus_context::run_on(std::shared_ptr<base::io_loop> loop) {
+    thread_.reset();
+    executor_ = loop->handlers();
+    loop_ = std::move(loop);
+}
+
 boost::asio::any_io_executor bus_context::executor() {
     return thread_ != nullptr ? thread_->executor() : executor_;
 }
 
 void bus_context::shut_down() noexcept {
     if (thread_ != nullptr) thread_->stop();
+    if (loop_ != nullptr) loop_->stop();
 }
 
 void bus_context::stamp(event_draft& draft, const publish_options& options) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/io_loop.hpp"
 #include "base/own_thread.hpp"
 
 #include <trunkline/clock.hpp>
@@ -32,12 +33,17 @@ public:
         std::function<event_id()> id_source
     );
 
+    /// Lets handlers run on a loop that reads sockets as well, instead of a thread of their own.
+    void run_on(std::shared_ptr<base::io_loop> loop);
     boost::asio::any_io_executor executor();
+    /// Is somebody likely to add to a queue while its drain task looks at it? Not where the task
+    /// keeps the sockets waiting.
+    bool worth_another_look() const noexcept { return loop_ == nullptr; }
     trunkline::clock& time() const noexcept { return *time_; }
     /// Gives a draft what it lacks: a fresh id and the time, unless it was stamped before or brings
     /// its own and `options` say to keep them.
     void stamp(event_draft& draft, const publish_options& options) const;
-    /// Ends the own thread, if there is one; running handlers are waited for unless this is it.
+    /// Ends own threads, if there are any; running handlers are waited for unless this is in one.
     void shut_down() noexcept;
 
     void log(log_level level, std::string_view text, std::initializer_list<log_field> fields = {})
@@ -69,6 +75,7 @@ public:
 private:
     std::string_view component_;
     std::unique_ptr<base::own_thread> thread_;
+    std::shared_ptr<base::io_loop> loop_;
     boost::asio::any_io_executor executor_;
     std::shared_ptr<trunkline::clock> time_;
     bool system_time_;

@@ -10,30 +10,62 @@ TRUNKLINE_NAMESPACE_BEGIN
 namespace {
 
 constexpr std::size_t uuid_size = 36;
+constexpr std::string_view hex_digits = "0123456789abcdef";
+constexpr std::uint8_t no_digit = 0x80;
 
-bool is_dash_position(std::size_t i) noexcept {
-    return i == 8 || i == 13 || i == 18 || i == 23;
+// The value of each lower-case hexadecimal digit.
+constexpr auto digit_values = [] {
+    std::array<std::uint8_t, 256> values{};
+    values.fill(no_digit);
+    for (std::uint8_t i = 0; i < 16; ++i) values[static_cast<unsigned char>(hex_digits[i])] = i;
+    return values;
+}();
+
+// Where the digits are between the dashes, those of either half of the 128 bits.
+struct digits {
+    std::size_t from;
+    std::size_t count;
+};
+constexpr std::array high_digits{digits{0, 8}, digits{9, 4}, digits{14, 4}};
+constexpr std::array low_digits{digits{19, 4}, digits{24, 12}};
+constexpr std::array<std::size_t, 4> dashes{8, 13, 18, 23};
+
+// Adds what is no digit to `bad`.
+template <std::size_t N>
+std::uint64_t read_half(
+    std::string_view text, const std::array<digits, N>& runs, unsigned& bad
+) noexcept {
+    std::uint64_t half = 0;
+    for (const auto run : runs) {
+        for (const char c : text.substr(run.from, run.count)) {
+            const auto value = digit_values[static_cast<unsigned char>(c)];
+            bad |= value & no_digit;
+            half = half << 4 | (value & 0xfU);
+        }
+    }
+    return half;
+}
+
+template <std::size_t N>
+void write_half(std::string& out, const std::array<digits, N>& runs, std::uint64_t half) noexcept {
+    unsigned shift = 64;
+    for (const auto run : runs) {
+        for (std::size_t i = 0; i < run.count; ++i) {
+            shift -= 4;
+            out[run.from + i] = hex_digits[half >> shift & 15];
+        }
+    }
 }
 
 }  // namespace
 
 event_id event_id::from_text(std::string_view text) {
     if (text.size() == uuid_size) {
-        std::array<std::uint64_t, 2> halves{};
-        std::size_t digits = 0;
-        bool canonical = true;
-        for (std::size_t i = 0; i < uuid_size && canonical; ++i) {
-            const char c = text[i];
-            if (is_dash_position(i)) {
-                canonical = c == '-';
-                continue;
-            }
-            const bool digit = c >= '0' && c <= '9';
-            canonical = digit || (c >= 'a' && c <= 'f');
-            auto& half = halves[digits++ / 16];
-            half = half << 4 | static_cast<std::uint64_t>(digit ? c - '0' : c - 'a' + 10);
-        }
-        if (canonical && (halves[0] != 0 || halves[1] != 0)) return {halves[0], halves[1]};
+        unsigned bad = 0;
+        for (const auto at : dashes) bad |= static_cast<unsigned>(text[at] != '-');
+        const auto high = read_half(text, high_digits, bad);
+        const auto low = read_half(text, low_digits, bad);
+        if (bad == 0 && (high != 0 || low != 0)) return {high, low};
     }
     event_id id;
     id.text_ = std::make_shared<const std::string>(text);
@@ -48,15 +80,9 @@ event_id event_id::random() noexcept {
 
 std::string event_id::text() const {
     if (text_ != nullptr) return *text_;
-    constexpr std::string_view hex_digits = "0123456789abcdef";
     std::string out(uuid_size, '-');
-    std::size_t at = 0;
-    for (const auto half : {high_, low_}) {
-        for (int shift = 60; shift >= 0; shift -= 4) {
-            if (is_dash_position(at)) ++at;
-            out[at++] = hex_digits[half >> shift & 15];
-        }
-    }
+    write_half(out, high_digits, high_);
+    write_half(out, low_digits, low_);
     return out;
 }
 

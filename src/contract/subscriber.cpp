@@ -319,7 +319,7 @@ subscriber::next_step subscriber::next_work(bool& spun) {
         spun = false;
         return next_step::work;
     }
-    if (!spun && mode_ == mode::queued) {
+    if (!spun && mode_ == mode::queued && context_->worth_another_look()) {
         spun = true;
         const auto seen = pushed_.load(std::memory_order_relaxed);
         lock.unlock();

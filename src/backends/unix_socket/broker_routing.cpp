@@ -28,21 +28,10 @@ void broker::publish_from(
 ) {
     auto id = std::string(f.id);
     if (id.empty()) id = event_id::random().text();
-    std::int64_t created = bus_.now_ms();
-    if (!f.created_at.empty()) {
-        std::int64_t given = 0;
-        const auto* end = f.created_at.data() + f.created_at.size();
-        const auto got = std::from_chars(f.created_at.data(), end, given);
-        if (got.ec == std::errc{} && got.ptr == end) created = given;
-    }
+    const auto created = created_at_of(f, bus_.now_ms());
     std::optional<event> decoded;
     const auto local = [&]() -> const event* {
-        auto text = f.event;
-        const auto quoted = "\"" + id + "\"";
-        text.id = quoted;
-        text.created_at = {};
-        text.delivery_attempt = {};
-        decoded = read_event(text, created);
+        decoded = read_published(f, id, created);
         return decoded ? &*decoded : nullptr;
     };
     const auto body = [&](std::string& out) {

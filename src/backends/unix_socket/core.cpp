@@ -75,12 +75,17 @@ core::core(unix_socket_options options)
       path_(options_.path()),
       access_(rules_of(options_)),
       member_id_(event_id::random().text()),
+      io_(std::make_shared<base::io_loop>()),
       recent_(recent_max),
-      recent_in_groups_(recent_in_groups_max) {}
+      recent_in_groups_(recent_in_groups_max) {
+    if (!options_.executor()) context_->run_on(io_);
+}
 
 core::~core() = default;
 
 core::section::~section() {
+    if (of_.finished_.empty() && of_.released_.empty() && of_.notes_.empty()) [[likely]]
+        return;
     auto finished = std::exchange(of_.finished_, {});
     const auto released = std::exchange(of_.released_, {});
     const auto notes = std::exchange(of_.notes_, {});
@@ -381,7 +386,7 @@ void core::end() noexcept {
     for (const auto& s : context_->subscribers()) s->stop();
     shut_down();
     leases_.reset();
-    io_.stop();
+    io_->stop();
     context_->shut_down();
 }
 

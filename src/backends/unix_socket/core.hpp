@@ -6,7 +6,7 @@
 #include "backends/unix_socket/local_registry.hpp"
 #include "backends/unix_socket/recent_ids.hpp"
 #include "backends/unix_socket/socket_path.hpp"
-#include "base/own_thread.hpp"
+#include "base/io_loop.hpp"
 #include "contract/bus_context.hpp"
 #include "contract/flush_rounds.hpp"
 
@@ -50,9 +50,9 @@ struct outgoing {
 };
 
 /// The bus behind its public face. One mutex guards everything but the reading half of
-/// connections; sockets are read on a thread of their own, and no handler runs there or under the
-/// mutex. Sources: core.cpp (publishing, flush, close), core_connections.cpp, core_joining.cpp,
-/// core_subscribing.cpp.
+/// connections; no handler runs under it, and none keeps the sockets waiting (see
+/// base/io_loop.hpp). Sources: core.cpp (publishing, flush, close), core_connections.cpp,
+/// core_joining.cpp, core_subscribing.cpp.
 class core : public std::enable_shared_from_this<core> {
 public:
     static std::shared_ptr<core> make(unix_socket_options options);
@@ -145,8 +145,8 @@ public:
     void confirmed(std::uint64_t number, error_code ec);
     /// Publishes that never left an outbox come again, before everything that waits.
     void take_back(std::deque<outgoing>&& unwritten);
-    boost::asio::any_io_executor io() { return io_.executor(); }
-    /// Runs `f(core&)` on the socket thread, unless the bus is gone by then: what is queued there
+    boost::asio::any_io_executor io() { return io_->sockets(); }
+    /// Runs `f(core&)` where the sockets are, unless the bus is gone by then: what is queued there
     /// must not keep the bus alive that owns the queue.
     template <class F>
     void post_to_sockets(F&& f) {
@@ -234,7 +234,7 @@ private:
     const socket_path path_;
     const access_rules access_;
     const std::string member_id_;
-    base::own_thread io_;
+    const std::shared_ptr<base::io_loop> io_;
     std::shared_ptr<flush_rounds> rounds_;
 
     mutable std::mutex mutex_;

@@ -471,5 +471,25 @@ std::optional<event> read_event(const event_text& text, std::int64_t now_ms) {
     }
 }
 
+std::int64_t created_at_of(const frame& publish, std::int64_t now_ms) {
+    const auto text = publish.created_at;
+    std::int64_t given = 0;
+    const auto got = std::from_chars(text.data(), text.data() + text.size(), given);
+    const bool whole =
+        !text.empty() && got.ec == std::errc{} && got.ptr == text.data() + text.size();
+    return whole ? given : now_ms;
+}
+
+std::optional<event> read_published(
+    const frame& publish, std::string_view id, std::int64_t created_at_ms
+) {
+    auto text = publish.event;
+    const auto quoted = "\"" + std::string(id) + "\"";
+    text.id = quoted;
+    text.created_at = {};
+    text.delivery_attempt = {};
+    return read_event(text, created_at_ms);
+}
+
 }  // namespace unix_socket
 TRUNKLINE_NAMESPACE_END

@@ -117,5 +117,13 @@ void append_stamp(std::string& out, std::string_view id, std::int64_t created_at
 /// is absent or unreadable; an absent or odd attempt is 1; an unreadable index counts as absent.
 std::optional<event> read_event(const event_text& text, std::int64_t now_ms);
 
+/// When the event of a publish frame was made: as its publisher says, else `now_ms`.
+std::int64_t created_at_of(const frame& publish, std::int64_t now_ms);
+
+/// Builds the event of a publish frame under the stamp that its broker gives it.
+std::optional<event> read_published(
+    const frame& publish, std::string_view id, std::int64_t created_at_ms
+);
+
 }  // namespace unix_socket
 TRUNKLINE_NAMESPACE_END

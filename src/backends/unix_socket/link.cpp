@@ -117,8 +117,8 @@ bool link::publish(outgoing& out, bool write_now, error_code& ec) {
     // Moved from, `out` has no completion any more: the answer comes later.
     if (out.confirmed && broker_ != kind::reference)
         bus_.await_confirmation(std::move(out));
-    else if (!left)
-        writing_.push_back({end, std::move(out)});
+    else if (!left && (out.done || !out.barriers.empty()))
+        writing_.push_back({end, std::move(out)});  // of others the outbox knows enough
     if (!left) bus_.flush_soon();
     return true;
 }
@@ -131,9 +131,28 @@ void link::written() {
     }
 }
 
+// A frame that did not leave whole was never understood.
 std::deque<outgoing> link::unwritten() {
     std::deque<outgoing> rest;
-    for (auto& p : std::exchange(writing_, {})) rest.push_back(std::move(p.out));
+    auto kept = std::exchange(writing_, {});
+    frame_scanner scanner;
+    to_->out.each_unwritten_line([&](std::string_view line, std::uint64_t end) {
+        if (!kept.empty() && kept.front().end == end) {
+            rest.push_back(std::move(kept.front().out));
+            kept.pop_front();
+            return;
+        }
+        const auto* f = scanner.scan(line);
+        if (f == nullptr || f->kind != frame_kind::publish) return;
+        if (f->number != 0 && broker_ != kind::reference) return;  // awaits its confirmation
+        auto e = read_published(*f, f->id, created_at_of(*f, bus_.now_ms()));
+        if (!e) return;
+        outgoing out;
+        out.topic = f->topic;
+        out.e = std::move(*e);
+        out.keep_time = !f->created_at.empty();
+        rest.push_back(std::move(out));
+    });
     return rest;
 }
 

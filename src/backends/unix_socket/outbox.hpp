@@ -2,6 +2,7 @@
 
 #include <trunkline/config.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -33,6 +34,21 @@ public:
     /// The first `bytes` are on their way.
     void consume(std::size_t bytes);
     void clear();
+    /// `f(line, end)` for each line of which something is still to be written: all of it, without
+    /// the newline, and what `written()` will be when it is done. For boxes where each text that
+    /// was appended is a line.
+    template <class F>
+    void each_unwritten_line(F&& f) const {
+        auto end = written_ - first_at_;
+        for (const auto& s : segments_) {
+            for (auto rest = s.view(); !rest.empty();) {
+                const auto size = std::min(rest.find('\n'), rest.size() - 1) + 1;
+                end += size;
+                if (end > written_) f(rest.substr(0, size - 1), end);
+                rest.remove_prefix(size);
+            }
+        }
+    }
 
     bool empty() const noexcept { return queued_ == 0; }
     /// Bytes appended and not consumed.

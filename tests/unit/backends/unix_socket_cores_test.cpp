@@ -164,6 +164,33 @@ TEST(Outbox, LargeTextsAreSharedAndSmallOnesJoined) {
     EXPECT_EQ(box.queued(), 0U);
 }
 
+TEST(Outbox, KnowsTheLinesThatDidNotLeaveWhole) {
+    std::mt19937 random(11);
+    for (int round = 0; round < 200; ++round) {
+        outbox box;
+        std::vector<std::pair<std::string, std::uint64_t>> lines;
+        for (int i = 0; i < 20; ++i) {
+            const auto large = random() % 4 == 0;
+            std::string line(
+                large ? outbox::shared_min : random() % 300, static_cast<char>('a' + i)
+            );
+            const auto text = line + "\n";
+            if (large)
+                box.append(std::make_shared<const std::string>(text));
+            else
+                box.append(std::string_view(text));
+            lines.emplace_back(std::move(line), box.appended());
+            if (random() % 3 == 0) take(box, random() % 2000);
+        }
+        std::erase_if(lines, [&](const auto& line) { return line.second <= box.written(); });
+        std::vector<std::pair<std::string, std::uint64_t>> seen;
+        box.each_unwritten_line([&](std::string_view line, std::uint64_t end) {
+            seen.emplace_back(line, end);
+        });
+        EXPECT_EQ(seen, lines);
+    }
+}
+
 // --- redelivery ----------------------------------------------------------------------------------
 
 TEST(Redelivery, SixTimesAHundredMillisecondsTimesTheAttemptLater) {

@@ -17,7 +17,9 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <latch>
 #include <memory>
+#include <optional>
 #include <string>
 #include <sys/stat.h>
 #include <utility>
@@ -387,6 +389,56 @@ TEST_F(UnixSocket, AReferenceBrokerConfirmsNothingAndIsNotWaitedFor) {
         bus->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()),
         error_code{}
     );
+}
+
+// Plain publishes are kept as bytes, awaited ones with their completion: both come to the next
+// broker, in order and each whole.
+TEST_F(UnixSocket, WhatTheLastBrokerNeverReadGoesToTheNextOne) {
+    std::optional<raw_peer> old = raw_peer::listening(path());
+    auto bus = open(options().membership_ack_timeout(50ms));
+    seen_events got;
+    auto s = bus->subscribe("t", got.handler());
+    ASSERT_EQ(ready(s), error_code{});
+    constexpr int count = 200;
+    std::latch completed((count + 2) / 3);
+    std::vector<event_id> ids;
+    for (int i = 0; i < count; ++i) {
+        // More than a kernel's buffer holds; some small, some of a size that is shared.
+        const std::string text(i % 2 == 0 ? 12'000 : 1'000, 'x');
+        ids.push_back(event_id::random());
+        auto draft =
+            event_draft("e" + std::to_string(i), "r", payload::from_json_text("\"" + text + "\""))
+                .id(ids.back());
+        if (i % 3 == 0)
+            bus->async_publish(
+                "t",
+                std::move(draft),
+                publish_options().keep_identity(true),
+                [&](error_code ec) {
+                    EXPECT_FALSE(ec);
+                    completed.count_down();
+                }
+            );
+        else
+            EXPECT_EQ(
+                bus->publish("t", std::move(draft), publish_options().keep_identity(true)),
+                error_code{}
+            );
+    }
+    old.reset();
+    EXPECT_EQ(bus->publish_blocking("t", event_draft("last", "r")), error_code{});
+    EXPECT_EQ(bus->flush_blocking(), error_code{});
+    auto all = got.all();
+    ASSERT_GT(all.size(), 1U);
+    EXPECT_EQ(all.back().type(), "last");
+    all.pop_back();
+    EXPECT_GE(bus->socket_counters().resent, all.size());
+    const auto first = static_cast<std::size_t>(count) - all.size();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        EXPECT_EQ(all[i].type(), "e" + std::to_string(first + i));
+        EXPECT_EQ(all[i].id(), ids[first + i]);
+    }
+    completed.wait();
 }
 
 // A member that dies with group events it did not settle: another gets them.
