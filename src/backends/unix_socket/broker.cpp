@@ -203,6 +203,14 @@ void broker::handle_extension(peer& from, std::string_view line) {
     } else if (type == "trunkline.ready") {
         std::erase(expected_, from.member);
         if (holding_ && expected_.empty()) end_hold();
+    } else if (type == "trunkline.succession") {
+        if (heirs_.empty() || heirs_.front() != from.c->who()) return;
+        heirs_.pop_front();
+        const auto* taken = fields->if_contains("taken");
+        if (taken != nullptr && taken->is_bool() && taken->get_bool())
+            give_up_handing_over();
+        else
+            ask_next_heir();
     } else if (type == "trunkline.settled" || type == "trunkline.returned") {
         const auto* numbers = array_of(*fields, "numbers");
         if (numbers == nullptr) return;
@@ -316,6 +324,7 @@ void broker::lost(const std::shared_ptr<connection>& c) {
         std::erase(expected_, p.member);
     }
     bus_.released_.push_back(c);
+    if (!heirs_.empty() && heirs_.front() == c->who()) ask_next_heir();
 }
 
 // --- confirmations -------------------------------------------------------------------------------
@@ -430,6 +439,37 @@ void broker::release_barriers() {
     }
 }
 
+void broker::hand_over(std::shared_ptr<void> done) {
+    handed_over_ = std::move(done);
+    heirs_.clear();
+    for (const auto& [id, p] : peers_) {
+        if (!p.member.empty()) heirs_.push_back(id);
+    }
+    ask_next_heir();
+}
+
+void broker::ask_next_heir() {
+    while (!heirs_.empty()) {
+        auto* p = find(heirs_.front());
+        if (p != nullptr && send_limited(*p, "{\"type\":\"trunkline.succeed\"}\n")) return;
+        heirs_.pop_front();
+    }
+    give_up_handing_over();
+}
+
+void broker::give_up_handing_over() {
+    heirs_.clear();
+    bus_.released_.push_back(std::move(handed_over_));
+}
+
+void broker::listen_at(socket_path::listener&& made) {
+    error_code ignored;  // nobody can reach it any more
+    listener_.close(ignored);
+    listener_.assign(made.fd.release());
+    file_ = made.file;
+    start();
+}
+
 void broker::step_down() {
     error_code ignored;  // nothing can be done about a close that fails
     listener_.close(ignored);
@@ -442,6 +482,7 @@ void broker::step_down() {
         bus_.released_.push_back(std::move(p.c));
     }
     peers_.clear();
+    give_up_handing_over();
 }
 
 }  // namespace unix_socket

@@ -38,6 +38,12 @@ public:
     void release_barriers();
     /// Another member for a group event that this process did not finish.
     bool hand_on(std::string_view topic, std::string_view group, const event& e, peer_id except);
+    /// Asks the members, one after the other, to take the path over before this process leaves.
+    /// `done` is released when one has it or nobody can.
+    void hand_over(std::shared_ptr<void> done);
+    void give_up_handing_over();
+    /// Goes on with another listener: the path had been removed.
+    void listen_at(socket_path::listener&& made);
     /// Disconnects everybody and listens no more; the path stays as it is.
     void step_down();
     std::size_t clients() const noexcept { return peers_.size(); }
@@ -120,11 +126,12 @@ private:
     void settle(peer& p, std::uint64_t ordinal, bool returned);
     void reroute(const group_delivery& d, peer_id except);
     void end_hold();
+    void ask_next_heir();
     peer* find(peer_id who);
 
     core& bus_;
     boost::asio::posix::stream_descriptor listener_;
-    const file_identity file_;
+    file_identity file_;
     routing_table table_;
     std::map<peer_id, peer> peers_;
     peer_id last_peer_ = own_process;
@@ -145,6 +152,8 @@ private:
     std::vector<held_line> held_;
     std::deque<outgoing> held_own_;
     std::size_t held_bytes_ = 0;
+    std::deque<peer_id> heirs_;  ///< the first has been asked
+    std::shared_ptr<void> handed_over_;
 
     std::string body_;    // of the event that is being routed: topic and object
     shared_text shared_;  // the same, when it is large or kept

@@ -25,8 +25,9 @@ using std::chrono::milliseconds;
 constexpr std::size_t recent_max = 65'536;
 // Of these, the group events that a new broker is told of.
 constexpr std::size_t recent_in_groups_max = 4096;
-// How long close waits for what is still to be written and confirmed.
+// How long close waits for what is still to be written and confirmed, and then for a successor.
 constexpr milliseconds farewell_time{1000};
+constexpr milliseconds hand_over_time{300};
 // Plain publishes closer together than this share writes.
 constexpr microseconds burst_gap{20};
 
@@ -325,14 +326,36 @@ void core::tear_down(completion done) {
         if (!over()) set_phase(phase::closing);
         hurry_.notify_all();
     }
-    auto last = when_released([self = shared_from_this(),
+    auto over = when_released([self = shared_from_this(),
                                done = std::make_shared<completion>(std::move(done))] {
         self->shut_down();
         if (*done) (*done)({});
     });
+    const auto last = when_released([self = shared_from_this(), over = std::move(over)]() mutable {
+        self->hand_over(std::move(over));
+    });
     for (const auto& s : context_->subscribers()) s->close(completion{[last](error_code) {}});
     const section held(*this);
     if (leases_ != nullptr) leases_->close(completion{[last](error_code) {}});
+}
+
+// A broker that leaves lets a member take the path first: clients then always find somebody there,
+// and need not contend for it.
+void core::hand_over(std::shared_ptr<void> done) {
+    const section held(*this);
+    if (broker_ == nullptr) {
+        released_.push_back(std::move(done));
+        return;
+    }
+    broker_->hand_over(std::move(done));
+    end_turn();
+    farewell_.emplace(io(), hand_over_time);
+    farewell_->async_wait([self = weak_from_this()](error_code ec) {
+        const auto bus = self.lock();
+        if (bus == nullptr || ec) return;
+        const section held_now(*bus);
+        if (bus->broker_ != nullptr) bus->broker_->give_up_handing_over();
+    });
 }
 
 lease_provider& core::leases() {
@@ -375,6 +398,9 @@ void core::shut_down() noexcept {
         finish(std::move(out.done), errc::closed);
         for (auto& barrier : out.barriers) released_.push_back(std::move(barrier));
     }
+    if (succession_) path_.remove(succession_->file);
+    succession_.reset();
+    path_watch_.reset();
     if (tick_timer_) tick_timer_->cancel();
     if (farewell_) farewell_->cancel();
     for (auto& c : std::exchange(dirty_, {})) released_.push_back(c);

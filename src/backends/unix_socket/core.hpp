@@ -143,6 +143,8 @@ public:
     void announce_all();
     /// Confirmed publishes of this process up to `number` are with every target, or failed.
     void confirmed(std::uint64_t number, error_code ec);
+    /// Takes the path over from this client's broker, which is leaving and asks for it.
+    void succeed();
     /// Publishes that never left an outbox come again, before everything that waits.
     void take_back(std::deque<outgoing>&& unwritten);
     boost::asio::any_io_executor io() { return io_->sockets(); }
@@ -195,6 +197,10 @@ private:
     void look_for_broker(bool lost);
     void lose_link();
     void look_again(steady::time_point deadline);
+    bool restore_path();
+    std::optional<file_identity> path_file() const;
+    void watch_path();
+    void hand_over(std::shared_ptr<void> done);
     void send_pending();
     void route_or_send(outgoing&& out);
     void set_phase(phase next);
@@ -268,6 +274,11 @@ private:
     std::optional<steady::time_point> closing_at_;  ///< close was called, and waits until then
     std::unique_ptr<file_lease_provider> leases_;
     bool looking_ = false;  ///< `run_join` is at work
+    std::optional<boost::asio::posix::stream_descriptor> path_watch_;
+    /// The path is this client's already, and its broker about to leave.
+    std::optional<socket_path::listener> succession_;
+    steady::time_point succession_until_{};
+    std::optional<steady::time_point> absent_since_;  ///< of a client: there is nothing at the path
 
     struct redelivery {
         std::shared_ptr<member> to;

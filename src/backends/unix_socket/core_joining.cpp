@@ -16,6 +16,10 @@ namespace {
 // Looks at the clock when somebody is waited for.
 constexpr std::chrono::milliseconds urgent_tick{20};
 constexpr std::chrono::milliseconds failed_join_pause{100};
+// How long a broker that has a successor may take to leave, and one whose path was removed to put
+// it back.
+constexpr std::chrono::milliseconds succession_time{1000};
+constexpr std::chrono::milliseconds absence_time{500};
 
 }  // namespace
 
@@ -29,11 +33,67 @@ void core::start_joining() {
 
 // Nothing else happens on the socket thread meanwhile: there is no connection to serve.
 void core::run_join(bool lost) {
+    std::optional<socket_path::listener> made;
     {
         const section held(*this);
         if (phase_ != phase::joining || std::exchange(looking_, true)) return;
+        made = std::exchange(succession_, std::nullopt);
     }
-    look_for_broker(lost);
+    if (made)
+        become_broker(std::move(*made));
+    else
+        look_for_broker(lost);
+}
+
+void core::succeed() {
+    std::optional<file_identity> known;
+    {
+        const section held(*this);
+        if (link_ == nullptr) return;
+        known = link_->file();
+    }
+    const auto take_path = [&]() -> std::optional<socket_path::listener> {
+        if (options_.client_only()) return std::nullopt;
+        error_code failure;
+        const auto guard = take_guard(path_.guard(), failure);
+        election_lock lock(path_.election_lock());
+        if (!guard || lock.create(failure) != election_lock::state::created) return std::nullopt;
+        auto listening = path_.install(known, access_);
+        if (listening.error || listening.overtaken) return std::nullopt;
+        return listening;
+    };
+    auto listening = take_path();
+    const section held(*this);
+    const bool same_broker = link_ != nullptr && link_->file() == known;
+    if (listening && (!same_broker || ending())) {
+        path_.remove(listening->file);
+        listening.reset();
+    }
+    if (!same_broker) return;
+    succession_ = std::move(listening);
+    succession_until_ = steady::now() + succession_time;
+    link_->answer_succession(succession_.has_value());
+    end_turn();
+}
+
+// Somebody removed the path of this broker, which comes back before others contend for it. False
+// when they are at it already.
+bool core::restore_path() {
+    error_code failure;
+    const auto guard = take_guard(path_.guard(), failure);
+    election_lock lock(path_.election_lock());
+    if (!guard || lock.create(failure) != election_lock::state::created) return false;
+    auto made = path_.install(std::nullopt, access_);
+    if (made.error || made.overtaken) return false;
+    const section held(*this);
+    if (broker_ == nullptr) {
+        path_.remove(made.file);
+        return true;
+    }
+    note(log_level::warn, "the path was removed and is there again", {{"path", path_.text()}});
+    broker_->listen_at(std::move(made));
+    arm_tick();
+    return true;
 }
 
 // Until this is a client, the broker, or over; `looking_` ends in the same section as that begins.
@@ -165,12 +225,14 @@ void core::become_client(unique_fd fd, const file_identity& file) {
     );
     static std::atomic<std::uint32_t> lives{0};
     link_ = std::make_unique<link>(*this, c, file, ++lives);
+    absent_since_.reset();
     set_phase(phase::client);
     note(log_level::info, "joined as client", {{"path", path_.text()}});
     link_->introduce();
     send_pending();
     end_turn();
     watch(*c);
+    if (!path_watch_) watch_path();
     arm_tick();
 }
 
@@ -192,6 +254,7 @@ void core::become_broker(socket_path::listener&& made) {
     broker_->start();
     send_pending();
     end_turn();
+    if (!path_watch_) watch_path();
     arm_tick();
 }
 
@@ -284,9 +347,10 @@ void core::join(completion done) {
 
 void core::arm_tick() {
     if (!tick_timer_) tick_timer_.emplace(io());
-    const auto period = broker_ != nullptr && broker_->urgent(steady::now())
-                            ? std::min(urgent_tick, options_.broker_path_check_interval())
-                            : options_.broker_path_check_interval();
+    const bool urgent =
+        absent_since_ || succession_ || (broker_ != nullptr && broker_->urgent(steady::now()));
+    const auto period = urgent ? std::min(urgent_tick, options_.broker_path_check_interval())
+                               : options_.broker_path_check_interval();
     tick_timer_->expires_after(period);
     tick_timer_->async_wait([self = weak_from_this()](error_code ec) {
         const auto bus = self.lock();
@@ -295,7 +359,7 @@ void core::arm_tick() {
 }
 
 void core::tick() {
-    bool moved = false;
+    std::optional<file_identity> there;
     {
         const section held(*this);
         if (phase_ != phase::client && phase_ != phase::broker) return;
@@ -303,14 +367,25 @@ void core::tick() {
         expire(now);
         if (broker_ != nullptr) broker_->tick(now);
         if (link_ != nullptr) link_->expire(now);
-        const auto there = identity_of(path_.effective());
-        const auto& known = broker_ != nullptr ? broker_->file() : link_->file();
-        moved = there != known;
-        if (!moved) {
+        there = identity_of(path_.effective());
+        if (there || link_ == nullptr)
+            absent_since_.reset();
+        else if (!absent_since_)
+            absent_since_ = now;
+        // Its broker puts a path back that was removed, or leaves it to this process.
+        const bool patient = (absent_since_ && now < *absent_since_ + absence_time) ||
+                             (succession_ && now < succession_until_);
+        if (patient || there == path_file()) {
             end_turn();
             arm_tick();
             return;
         }
+    }
+    if (!there && role() == bus_role::broker && restore_path()) return;
+    {
+        const section held(*this);
+        if (phase_ != phase::client && phase_ != phase::broker) return;
+        const auto now = steady::now();
         note(log_level::warn, "the path belongs to another broker now", {{"path", path_.text()}});
         if (broker_ != nullptr) {
             broker_->step_down();
@@ -321,6 +396,36 @@ void core::tick() {
         }
     }
     run_join(false);
+}
+
+// The file that the path should be.
+std::optional<file_identity> core::path_file() const {
+    if (broker_ != nullptr) return broker_->file();
+    return link_ != nullptr ? std::optional(link_->file()) : std::nullopt;
+}
+
+// Looking at the path now and then is enough; being told is quicker.
+void core::watch_path() {
+    if (!path_watch_) {
+        auto watch = path_.watch_directory();
+        if (!watch) return;
+        path_watch_.emplace(io(), watch.release());
+    }
+    path_watch_->async_wait(
+        boost::asio::posix::stream_descriptor::wait_read,
+        [self = weak_from_this()](error_code ec) {
+            const auto bus = self.lock();
+            if (bus == nullptr || ec) return;
+            bool concerned = false;
+            {
+                const section held(*bus);
+                if (!bus->path_watch_) return;
+                concerned = bus->path_.concerns_socket(bus->path_watch_->native_handle());
+                bus->watch_path();
+            }
+            if (concerned) bus->tick();
+        }
+    );
 }
 
 void core::expire(steady::time_point now) {

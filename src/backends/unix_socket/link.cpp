@@ -264,11 +264,19 @@ void link::handle_extension(std::string_view line) {
         take_members();
     } else if (type == "trunkline.members") {
         take_members();
+    } else if (type == "trunkline.succeed") {
+        bus_.post_to_sockets([](core& self) { self.succeed(); });
     } else if (type == "trunkline.unconfirmed") {
         const auto* number = fields->if_contains("number");
         if (number != nullptr && number->is_int64() && number->get_int64() > 0)
             bus_.confirmed(static_cast<std::uint64_t>(number->get_int64()), errc::broker_lost);
     }
+}
+
+void link::answer_succession(bool taken) {
+    frame_ = R"({"type":"trunkline.succession","taken":)";
+    frame_.append(taken ? "true" : "false").append("}\n");
+    bus_.send(*to_, frame_);
 }
 
 void link::know_broker(bool trunkline) {

@@ -30,6 +30,8 @@ public:
     void end_turn();
     /// Group deliveries that were settled, or are given back.
     void report(std::span<const std::uint64_t> tokens, std::string_view type);
+    /// Whether this process has taken the path over from its broker, which is leaving.
+    void answer_succession(bool taken);
     void expire(steady::time_point now);
     /// Publishes that the kernel did not take.
     std::deque<outgoing> unwritten();

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -164,6 +165,33 @@ socket_path::listener socket_path::install(
     }
     if (made.overtaken || !refused) ::unlinkat(folder.get(), name.c_str(), 0);
     return made;
+}
+
+unique_fd socket_path::watch_directory() const {
+    unique_fd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    constexpr std::uint32_t events =
+        IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR;
+    if (!watch || ::inotify_add_watch(watch.get(), directory().c_str(), events) < 0) return {};
+    return watch;
+}
+
+bool socket_path::concerns_socket(int watch) const {
+    const auto target = std::filesystem::path(effective_).filename().string();
+    alignas(inotify_event) std::array<char, 4096> room{};
+    bool found = false;
+    for (;;) {
+        const auto got = ::read(watch, room.data(), room.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return found;
+        for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
+            inotify_event event{};
+            std::memcpy(&event, room.data() + at, sizeof event);
+            const char* name = room.data() + at + sizeof event;
+            // An overflow has lost some: it may have been among them.
+            found = found || (event.mask & IN_Q_OVERFLOW) != 0 || (event.len > 0 && target == name);
+            at += sizeof event + event.len;
+        }
+    }
 }
 
 void socket_path::remove(const file_identity& own) const {

@@ -79,6 +79,11 @@ public:
     /// the path is absent, and where it is there only over the file that just refused (`refused`).
     listener install(const std::optional<file_identity>& refused, const access_rules& access) const;
 
+    /// Readable, without waiting, when something in the directory came, went or was renamed. Empty
+    /// where the kernel has no more of these.
+    unique_fd watch_directory() const;
+    /// Reads what such a descriptor has; true when the socket's own name was among it.
+    bool concerns_socket(int watch) const;
     /// Removes the socket if it is still that file.
     void remove(const file_identity& own) const;
 

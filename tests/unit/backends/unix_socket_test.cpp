@@ -247,8 +247,8 @@ TEST_F(UnixSocket, CloseRemovesOnlyItsOwnSocket) {
     EXPECT_FALSE(std::filesystem::exists(path() + ".elect"));
     // Taken over by another process: what is there now is not touched.
     auto second = open(options().broker_path_check_interval(24h));
-    std::filesystem::remove(path());
-    std::ofstream(path()) << "somebody else's";
+    const auto other = raw_peer::listening(folder_.file("other.sock"));
+    std::filesystem::rename(folder_.file("other.sock"), path());
     ASSERT_EQ(second->close_blocking(), error_code{});
     EXPECT_TRUE(std::filesystem::exists(path()));
 }
@@ -324,6 +324,67 @@ TEST_F(UnixSocket, AnotherBrokerTakesOverAndSubscriptionsComeBack) {
     EXPECT_TRUE(b.wait_for(1));
     const bool one = (second->role() == bus_role::broker) != (third->role() == bus_role::broker);
     EXPECT_TRUE(one);
+}
+
+TEST_F(UnixSocket, ABrokerThatLeavesHandsThePathOver) {
+    auto first = open();
+    auto second = open(), third = open();
+    seen_events got;
+    auto s = second->subscribe("t", got.handler());
+    ASSERT_EQ(ready(s), error_code{});
+    // A newcomer finds somebody there at any moment.
+    std::atomic<bool> over{false};
+    int refused = 0;
+    int tries = 0;
+    std::thread newcomers([&] {
+        for (; !over; ++tries) {
+            try {
+                peer();
+            } catch (const std::exception&) {
+                ++refused;
+            }
+        }
+    });
+    EXPECT_EQ(first->close_blocking(), error_code{});
+    EXPECT_EQ(
+        third->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()),
+        error_code{}
+    );
+    over = true;
+    newcomers.join();
+    EXPECT_TRUE(got.wait_for(1));
+    EXPECT_EQ(refused, 0) << "of " << tries;
+    EXPECT_EQ(second->socket_counters().elections + third->socket_counters().elections, 1U);
+}
+
+TEST_F(UnixSocket, ABrokerWithoutAnHeirLeavesAlone) {
+    auto first = open();
+    const auto visitor = open(options().client_only(true));
+    EXPECT_EQ(first->close_blocking(), error_code{});
+    EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(UnixSocket, ABrokerWhosePathWasRemovedPutsItBack) {
+    // Told by the kernel: it does not look by itself before the test is over.
+    auto broker = open(options().broker_path_check_interval(1h));
+    auto client = open(options().broker_path_check_interval(1h));
+    const auto before = std::filesystem::status(path());
+    std::filesystem::remove(path());
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!std::filesystem::exists(path()) && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    seen_events got;
+    auto newcomer = open();
+    auto s = newcomer->subscribe("t", got.handler());
+    ASSERT_EQ(ready(s), error_code{});
+    EXPECT_EQ(
+        client->publish_blocking("t", event_draft("x", "r"), publish_options().confirmed()),
+        error_code{}
+    );
+    EXPECT_TRUE(got.wait_for(1));
+    EXPECT_EQ(broker->role(), bus_role::broker);
+    EXPECT_EQ(broker->socket_counters().elections, 1U);
+    EXPECT_EQ(std::filesystem::status(path()).permissions(), before.permissions());
 }
 
 // Row: after the deletion of a live broker's socket file all meet on one broker.
