@@ -65,6 +65,22 @@ mixed() {
     wait "$broker" || true
 }
 
+# beside_large NAME COMMAND...: measures the command while events of 10 MB pass over the same socket,
+# which is neighbour.sock for both.
+beside_large() {
+    local neighbour received
+    "$node" "$root/bench/peer/neighbour.mjs" "$results/neighbour.sock" >"$results/neighbour" &
+    neighbour=$!
+    "$@"
+    kill "$neighbour" 2>/dev/null || true
+    wait "$neighbour" 2>/dev/null || true
+    received="$(sed -nE 's/.*"received":([0-9]+).*/\1/p' "$results/neighbour")"
+    if ((${received:-0} == 0)); then
+        say "FAILED beside large events: the neighbour got none of its own" >&2
+        failures=$((failures + 1))
+    fi
+}
+
 # numbers NAME KEY: the values of a field, one a line; null and missing ones are left out.
 numbers() {
     [[ -f "$results/$1" ]] || return 0
@@ -169,6 +185,12 @@ for ((round = 1; round <= rounds; round++)); do
     unix_theirs unix-fanout-await fanout --broker third --mode await
     unix_theirs unix-group-await group --broker third --mode await
     unix_theirs unix-latency one --broker third --mode latency
+    beside_large ours unix-beside-large --processes --bus "unix:$results/neighbour.sock" \
+        --shape one --rate 1000 --events "$unix_latency_events"
+    rm -f "$results/neighbour.sock"*
+    beside_large measure theirs-unix-beside-large "$node" "$root/bench/peer/unix_socket_run.mjs" \
+        "$results/neighbour.sock" one --broker third --mode latency --events "$unix_latency_events"
+    rm -f "$results/neighbour.sock"*
     mixed mixed-one one
     mixed mixed-fanout fanout
     # Compared with the reference's processes on a broker of their own.
@@ -221,6 +243,13 @@ printf 'Latency at 1,000 events/s, broker apart: p50 %s us, p99 %s us; reference
 if [[ -n "$peer_p50" && -n "$p50" ]]; then
     printf '  better by %s; floor 2.5x, goal 4x and at most 55 us\n' \
         "$(awk -v a="$peer_p50" -v b="$p50" 'BEGIN { printf "%.1fx", a / b }')"
+fi
+
+p99="$(median ours-unix-beside-large p99_us)"
+peer_p99="$(median theirs-unix-beside-large p99_us)"
+if [[ -n "$peer_p99" && -n "$p99" ]]; then
+    printf 'The same beside events of 10 MB: p99 %s us; reference p99 %s us: %s\n' "$p99" "$peer_p99" \
+        "$(awk -v a="$peer_p99" -v b="$p99" 'BEGIN { print (b < a) ? "lower" : "NOT LOWER" }')"
 fi
 
 peak="$(median ours-memory peak_rss_mb)"

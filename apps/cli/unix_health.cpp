@@ -2,6 +2,8 @@
 
 #include <trunkline/clock.hpp>
 
+#include <boost/system/system_error.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -17,6 +19,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include <utility>
+
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+#include <trunkline/unix_socket_leases.hpp>
+#endif
 
 namespace trunkline_cli {
 
@@ -151,6 +157,7 @@ public:
         check_election();
         check_socket();
         check_temporary_sockets();
+        check_leases();
         return std::move(found_);
     }
 
@@ -294,6 +301,46 @@ private:
                     });
         }
     }
+
+#ifdef TRUNKLINE_WITH_UNIX_SOCKET
+    void check_leases() {
+        namespace us = trunkline::unix_socket;
+        std::vector<us::lease_finding> stale;
+        try {
+            stale = us::inspect_leases(folder_);
+        } catch (const boost::system::system_error& failure) {
+            add("leases_unreadable",
+                severity::error,
+                std::string("cannot read the leases beside ") + socket_ + ": " + failure.what(),
+                "check who may read " + folder_);
+        }
+        for (auto& f : stale) {
+            add(kind_of(f.what), severity::warning, f.path + ": " + f.why, "remove " + f.path, [f] {
+                const auto removed = us::remove_stale(f);
+                return removed.has_value() && *removed;
+            });
+        }
+    }
+
+    static const char* kind_of(trunkline::unix_socket::lease_finding::kind what) {
+        using kind = trunkline::unix_socket::lease_finding::kind;
+        switch (what) {
+            case kind::lease:
+                return "stale_lease";
+            case kind::process:
+                return "stale_lease_process";
+            case kind::lock:
+                return "stale_lease_lock";
+            case kind::recovery:
+                return "stale_lease_recovery";
+            case kind::temporary:
+                return "stale_lease_temporary";
+        }
+        return "stale_lease";
+    }
+#else
+    void check_leases() {}
+#endif
 
     // Through the descriptor the address is short, however long the directory's name is.
     static bool refuses(const std::string& folder, const std::string& name) {

@@ -162,6 +162,24 @@ TEST_F(DoctorCommand, RepairsSeveralThingsAtOnce) {
     EXPECT_THAT(kinds(examine()), ElementsAre("\"no_broker\""));
 }
 
+TEST_F(DoctorCommand, FindsAndRemovesTheLeaseOfAKilledProcess) {
+    program holder(on_bus({"lease", "acquire", "k", "--hold"}));
+    ASSERT_TRUE(holder.wait_for_output("\"acquired\":true"));
+    const std::vector<std::string> nobody{"\"no_broker\""};
+    EXPECT_EQ(kinds(examine()), nobody) << "a lease that is held is not stale";
+    holder.signal(SIGKILL);
+    holder.finish();
+    const auto found = examine();
+    EXPECT_EQ(found.exit_code, 1);
+    EXPECT_THAT(
+        kinds(found), ElementsAre("\"no_broker\"", "\"stale_lease\"", "\"stale_lease_process\"")
+    );
+    const auto fixed = examine({"--fix"});
+    EXPECT_EQ(fixed.exit_code, 0) << testing::PrintToString(fixed);
+    EXPECT_THAT(member(fixed, "fixed"), ElementsAre("false", "true", "true"));
+    EXPECT_EQ(kinds(examine()), nobody);
+}
+
 TEST_F(DoctorCommand, TemporarySocketsOfTheLivingAreLeftAlone) {
     const auto living = raw_peer::listening(folder().file(".aa.tmp"));
     raw_peer::listen_and_leave(folder().file(".bb.tmp"));  // new: somebody is about to listen

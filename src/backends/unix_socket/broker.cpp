@@ -28,6 +28,8 @@ constexpr std::size_t stall_bytes = std::size_t{256} << 10;
 constexpr std::size_t soft_max = std::size_t{1} << 20;
 // A member's name for itself is a UUID.
 constexpr std::size_t member_bytes_max = 64;
+// Newcomers before others have their turn.
+constexpr int accepts_per_turn = 64;
 // Memberships of one client.
 constexpr std::size_t memberships_max = 65'536;
 
@@ -58,7 +60,7 @@ void broker::start() {
 }
 
 void broker::accept() {
-    for (;;) {
+    for (int i = 0; i < accepts_per_turn; ++i) {
         unique_fd fd(
             ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)
         );

@@ -2,6 +2,8 @@
 
 #include "backends/unix_socket/lease_files.hpp"
 
+#include <trunkline/clock.hpp>
+
 #include <boost/system/system_error.hpp>
 
 #include <charconv>
@@ -229,6 +231,14 @@ std::vector<lease_finding> inspect_leases(
 ) {
     const lease_locks locks(directory, environment, logger::none());
     return inspector(locks, directory, now).run();
+}
+
+std::vector<lease_finding> inspect_leases(const std::string& directory) {
+    return inspect_leases(directory, system_clock()->wall(), {});
+}
+
+boost::system::result<bool> remove_stale(const lease_finding& found) {
+    return remove_stale(found, lease_environment{});
 }
 
 boost::system::result<bool> remove_stale(

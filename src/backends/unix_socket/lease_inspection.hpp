@@ -3,9 +3,7 @@
 #include "backends/unix_socket/lease_locks.hpp"
 
 #include <trunkline/config.hpp>
-#include <trunkline/wall_time.hpp>
-
-#include <boost/system/result.hpp>
+#include <trunkline/unix_socket_leases.hpp>
 
 #include <string>
 #include <vector>
@@ -13,34 +11,13 @@
 TRUNKLINE_NAMESPACE_BEGIN
 namespace unix_socket {
 
-/// Something that nobody needs any more, left among the files of the leases.
-struct lease_finding {
-    enum class kind {
-        lease,      ///< expired, of a process that is gone, or unreadable
-        process,    ///< the marker of a process that is gone
-        lock,       ///< held by a process that is gone, or unreadable
-        recovery,   ///< begun and not ended, or its remains
-        temporary,  ///< never moved into place by a process that is gone
-    };
-    kind what;
-    std::string directory;  ///< of the socket
-    std::string path;
-    std::string why;
-    wall_time seen_at;
-};
-
-/// Looks, and changes nothing. What is in use at the moment is not listed. Throws
-/// `boost::system::system_error` when something cannot be read; a directory without leases has no
-/// findings. Leases are judged by `now`, so that is the calendar time.
+/// The public functions with their surroundings named. Leases are judged by `now`, which is the
+/// calendar time.
 std::vector<lease_finding> inspect_leases(
-    const std::string& directory, wall_time now, const lease_environment& environment = {}
+    const std::string& directory, wall_time now, const lease_environment& environment
 );
-
-/// Removes it if it still is what was found, and answers whether it did. Safe while the directory
-/// is in use: leases are looked at again under their lock, locks and recoveries end as the protocol
-/// has it. Blocks, for `operation_timeout` at most.
 boost::system::result<bool> remove_stale(
-    const lease_finding& found, const lease_environment& environment = {}
+    const lease_finding& found, const lease_environment& environment
 );
 
 }  // namespace unix_socket

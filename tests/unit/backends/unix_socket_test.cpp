@@ -22,6 +22,8 @@
 #include <optional>
 #include <string>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -212,6 +214,10 @@ TEST_F(UnixSocket, SlowPeerIsDroppedAtItsLimitAndDelaysNobody) {
         EXPECT_THAT(got[static_cast<std::size_t>(i)], HasSubstr("\"e" + std::to_string(i) + "\""));
     EXPECT_TRUE(stuck.ended_after_reading());
     EXPECT_EQ(bus->socket_counters().clients_dropped, 1U);
+    // The socket thread says goodbye a moment after the connection was ended.
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (bus->socket_counters().clients != 1 && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
     EXPECT_EQ(bus->socket_counters().clients, 1U);
 }
 
@@ -273,6 +279,39 @@ TEST_F(UnixSocket, GroupAccessOpensDirectoryAndSocket) {
     EXPECT_EQ(info.st_mode & 0777U, 0750U);
     ASSERT_EQ(::stat((folder + "/bus.sock").c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0660U);
+}
+
+// A process of another user gets through to the socket, because somebody has opened directory and
+// socket to all.
+TEST_F(UnixSocket, AnotherUserIsRefusedUnlessAllowed) {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root, to be another user for a moment";
+    constexpr uid_t nobody = 65534;
+    for (const bool allowed : {false, true}) {
+        auto bus = open(allowed ? options().allow_users({nobody}) : options());
+        std::filesystem::permissions(
+            std::filesystem::path(path()).parent_path(), std::filesystem::perms::all
+        );
+        std::filesystem::permissions(path(), std::filesystem::perms::all);
+        const auto child = ::fork();
+        ASSERT_GE(child, 0);
+        if (child == 0) {
+            bool answered = false;
+            if (::setresuid(nobody, nobody, nobody) == 0) {
+                try {
+                    auto p = peer();
+                    p.send(subscribe_t);
+                    answered = p.line() == R"({"type":"subscribed","topic":"t"})";
+                } catch (const std::exception&) {
+                    answered = false;  // disconnected
+                }
+            }
+            ::_exit(answered ? 0 : 1);
+        }
+        int status = -1;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        EXPECT_EQ(WEXITSTATUS(status), allowed ? 0 : 1);
+        EXPECT_EQ(bus->socket_counters().peers_refused, allowed ? 0U : 1U);
+    }
 }
 
 TEST_F(UnixSocket, PathsLongerThanTheKernelsMeet) {
@@ -353,7 +392,7 @@ TEST_F(UnixSocket, ABrokerThatLeavesHandsThePathOver) {
     over = true;
     newcomers.join();
     EXPECT_TRUE(got.wait_for(1));
-    EXPECT_EQ(refused, 0) << "of " << tries;
+    EXPECT_EQ(refused, 0) << "of " << tries << log_.text();
     EXPECT_EQ(second->socket_counters().elections + third->socket_counters().elections, 1U);
 }
 
