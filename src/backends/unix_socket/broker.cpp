@@ -21,13 +21,15 @@ namespace {
 using std::chrono::milliseconds;
 
 // How long a new broker waits for the members of the last one before it routes.
-constexpr milliseconds hold_max{200};
+constexpr milliseconds hold_max{500};
 // A client over the soft limit that reads less than this in this time is not waited for.
 constexpr milliseconds stall_time{100};
 constexpr std::size_t stall_bytes = std::size_t{256} << 10;
 constexpr std::size_t soft_max = std::size_t{1} << 20;
 // A member's name for itself is a UUID.
 constexpr std::size_t member_bytes_max = 64;
+// Members that a new broker waits for.
+constexpr std::size_t members_max = 4096;
 // Newcomers before others have their turn.
 constexpr int accepts_per_turn = 64;
 // Memberships of one client.
@@ -37,11 +39,7 @@ constexpr std::size_t memberships_max = 65'536;
 
 broker::broker(core& bus, socket_path::listener&& made)
     : bus_(bus), listener_(bus.io(), made.fd.release()), file_(made.file) {
-    // The other members of the last broker's bus are expected here.
-    expected_ = std::exchange(bus_.roster, {});
-    if (expected_.empty()) return;
-    holding_ = true;
-    hold_until_ = steady::now() + hold_max;
+    expect(bus_.others.expected(steady::now()));
 }
 
 broker::~broker() = default;
@@ -57,6 +55,20 @@ void broker::start() {
             accept();
         }
     );
+}
+
+// Members of the last broker's bus: nothing is routed before they are here, for a while.
+void broker::expect(const std::vector<std::string>& members) {
+    const auto now = steady::now();
+    if (now >= began_at_ + settling_time) return;
+    for (const auto& m : members) {
+        if (expected_.size() == members_max) break;
+        if (m != bus_.member_id() && !came_.contains(m)) expected_.insert(m);
+    }
+    if (expected_.empty() || holding_) return;
+    holding_ = true;
+    hold_until_ = now + hold_max;
+    bus_.arm_tick();
 }
 
 void broker::accept() {
@@ -203,8 +215,19 @@ void broker::handle_extension(peer& from, std::string_view line) {
     } else if (type == "trunkline.recent") {
         note_recent(text_of(*fields, "keys"));
     } else if (type == "trunkline.ready") {
-        std::erase(expected_, from.member);
+        if (steady::now() < began_at_ + settling_time && came_.size() < members_max)
+            came_.insert(from.member);
+        expected_.erase(from.member);
         if (holding_ && expected_.empty()) end_hold();
+    } else if (type == "trunkline.roster") {
+        const auto* members = array_of(*fields, "members");
+        if (members == nullptr) return;
+        std::vector<std::string> names;
+        for (const auto& m : *members) {
+            if (m.is_string() && m.get_string().size() <= member_bytes_max)
+                names.emplace_back(m.get_string());
+        }
+        expect(names);
     } else if (type == "trunkline.succession") {
         if (heirs_.empty() || heirs_.front() != from.c->who()) return;
         heirs_.pop_front();
@@ -228,12 +251,15 @@ void broker::handle_extension(peer& from, std::string_view line) {
 void broker::announce_members() {
     frame_ = R"({"type":"trunkline.members","members":[)";
     append_json_string(frame_, bus_.member_id());
+    std::vector<std::string> there;
     for (const auto& [id, p] : peers_) {
         if (p.member.empty()) continue;
         frame_.push_back(',');
         append_json_string(frame_, p.member);
+        there.push_back(p.member);
     }
     frame_.append("]}\n");
+    bus_.others.set(there, steady::now());
     const auto text = std::exchange(frame_, {});
     for (auto& [id, p] : peers_) {
         if (!p.member.empty()) send_limited(p, text);
@@ -276,6 +302,7 @@ void broker::written(connection& to) {
 void broker::tick(steady::time_point now) {
     if (std::exchange(accept_paused_, false)) start();
     if (holding_ && now >= hold_until_) end_hold();
+    if (!came_.empty() && now >= began_at_ + settling_time) came_.clear();
     if (!taken_.empty() && now >= began_at_ + bus_.options().connect_timeout()) taken_.clear();
     for (auto& [id, p] : peers_) {
         while (!p.barriers.empty() && (p.stalled || p.barriers.front().deadline <= now)) {
@@ -323,7 +350,7 @@ void broker::lost(const std::shared_ptr<connection>& c) {
     }
     if (!p.member.empty()) {
         members_changed_ = true;
-        std::erase(expected_, p.member);
+        expected_.erase(p.member);
     }
     bus_.released_.push_back(c);
     if (!heirs_.empty() && heirs_.front() == c->who()) ask_next_heir();
@@ -393,7 +420,7 @@ void broker::end_hold() {
         bus_.note(
             log_level::info,
             "members of the last broker did not come in time",
-            {{"count", std::to_string(expected_.size())}, {"first", expected_.front()}}
+            {{"count", std::to_string(expected_.size())}, {"first", *expected_.begin()}}
         );
     expected_.clear();
     held_bytes_ = 0;

@@ -2,6 +2,7 @@
 
 #include "backends/unix_socket/core.hpp"
 
+#include <set>
 #include <unordered_set>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -97,6 +98,7 @@ private:
         std::shared_ptr<confirmation> receipt;  ///< null: nobody asks for one
     };
 
+    void expect(const std::vector<std::string>& members);
     void accept();
     void accepted(unique_fd fd);
     /// `from` is null when the publisher has left.
@@ -146,7 +148,8 @@ private:
     const steady::time_point began_at_ = steady::now();
     bool holding_ = false;  ///< members of the last broker are still coming
     steady::time_point hold_until_{};
-    std::vector<std::string> expected_;
+    std::set<std::string> expected_;
+    std::set<std::string> came_;  ///< in the first second
     /// Group events that members brought along; until nobody sends again what the last broker lost.
     std::unordered_set<std::uint64_t> taken_;
     std::vector<held_line> held_;

@@ -69,6 +69,7 @@ public:
     /// What it brings has to wait for room; set on the socket thread, asked on any.
     std::atomic<bool> paused{false};
     bool stopped = false;            ///< not even read any more
+    unsigned looks = 1;              ///< before it is waited for
     std::uint64_t pauses = 0;        ///< tells the end of one pause from that of an earlier one
     std::deque<std::string> parked;  ///< lines that wait
     std::size_t parked_bytes = 0;

@@ -5,6 +5,7 @@
 #include "backends/unix_socket/file_lease_provider.hpp"
 #include "backends/unix_socket/local_registry.hpp"
 #include "backends/unix_socket/recent_ids.hpp"
+#include "backends/unix_socket/roster.hpp"
 #include "backends/unix_socket/socket_path.hpp"
 #include "base/io_loop.hpp"
 #include "contract/bus_context.hpp"
@@ -171,8 +172,7 @@ public:
     }
     /// Counts and logs a group event that nobody is left for.
     void drop_group_event(std::string_view topic, std::string_view group);
-    /// Members of the last broker that may come to a new one; the broker's own id is not in it.
-    std::vector<std::string> roster;
+    roster others;
     unix_socket_counters numbers;
     unsigned long long published = 0;
     unsigned long long unheard = 0;
@@ -209,6 +209,8 @@ private:
     bool ending() const noexcept { return over() || closing_at_.has_value(); }
 
     void on_readable(const std::shared_ptr<connection>& c, bool ok);
+    void take_in(const std::shared_ptr<connection>& c, connection::read_result got);
+    void linger(const std::shared_ptr<connection>& c);
     bool process(const std::shared_ptr<connection>& c);
     void resume(const std::shared_ptr<connection>& c, std::uint64_t pause);
     void handle_line(

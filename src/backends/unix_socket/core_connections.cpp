@@ -2,6 +2,8 @@
 #include "backends/unix_socket/core.hpp"
 #include "backends/unix_socket/link.hpp"
 
+#include <algorithm>
+#include <sched.h>
 #include <utility>
 
 TRUNKLINE_NAMESPACE_BEGIN
@@ -11,6 +13,7 @@ namespace {
 
 // Reads from one peer before others have their turn.
 constexpr int reads_per_turn = 4;
+constexpr unsigned looks_max = 8;
 // What may wait for room before a peer is not read any more.
 constexpr std::size_t parked_max = std::size_t{4} << 20;
 
@@ -93,27 +96,50 @@ void core::watch(connection& c) {
 }
 
 void core::on_readable(const std::shared_ptr<connection>& c, bool ok) {
-    bool ended = !ok;
-    for (int turn = 0; turn < reads_per_turn && !ended; ++turn) {
-        if (!c->open()) return;
-        const auto got = c->fill();
-        ended = got == connection::read_result::ended;
-        const bool read =
-            got == connection::read_result::some || got == connection::read_result::all;
-        if (read && !process(c)) return;
-        if (got != connection::read_result::some) break;
-    }
-    if (ended) {
-        {
-            const section held(*this);
-            handle_parked(c, nullptr);  // what it said before it left counts
+    if (!ok)
+        take_in(c, connection::read_result::ended);
+    else if (c->open())
+        take_in(c, c->fill());
+}
+
+void core::take_in(const std::shared_ptr<connection>& c, connection::read_result got) {
+    for (int turn = 1; got != connection::read_result::nothing_yet; ++turn) {
+        if (got == connection::read_result::ended) {
+            {
+                const section held(*this);
+                handle_parked(c, nullptr);  // what it said before it left counts
+            }
+            lost(c);
+            return;
         }
-        lost(c);
+        if (!process(c)) return;
+        if (got == connection::read_result::all || turn == reads_per_turn) break;
+        if (!c->open()) return;
+        got = c->fill();
+    }
+    {
+        const section held(*this);
+        end_turn();
+        if (!c->open()) return;
+    }
+    // Behind the handlers of what has just come.
+    post_to_sockets([c](core& self) { self.linger(c); });
+}
+
+// A peer that is at it sends more within microseconds. Who is still awake then need not be woken,
+// which costs both sides more than a few looks; others may use the processor between them.
+void core::linger(const std::shared_ptr<connection>& c) {
+    if (!c->open()) return;
+    for (unsigned i = 0; i < c->looks; ++i) {
+        ::sched_yield();
+        const auto got = c->fill();
+        if (got == connection::read_result::nothing_yet) continue;
+        c->looks = std::min(2 * c->looks, looks_max);
+        take_in(c, got);
         return;
     }
-    const section held(*this);
-    end_turn();
-    if (c->open()) watch(*c);
+    c->looks = std::max(c->looks / 2, 1U);
+    watch(*c);
 }
 
 void core::handle_line(
@@ -245,6 +271,7 @@ void core::lost(const std::shared_ptr<connection>& c) {
 void core::lose_link() {
     const auto deadline = steady::now() + options_.connect_timeout();
     link_->to().close();
+    others.forget(link_->broker_member());
     released_.push_back(link_->shared());
     take_back(link_->unwritten());
     for (auto& barrier : link_->take_barriers())

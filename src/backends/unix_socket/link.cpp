@@ -41,11 +41,29 @@ link::link(core& bus, std::shared_ptr<connection> to, const file_identity& file,
 void link::introduce() {
     frame_ = R"({"type":"trunkline.hello","version":1,"member":")" + bus_.member_id() + "\"}\n";
     bus_.send(*to_, frame_);
+    report_others();
     // Whoever answers this without having answered the greeting is no Trunkline broker.
     barrier(nullptr);
     report_recent();
     bus_.announce_all();
     bus_.send(*to_, std::string_view("{\"type\":\"trunkline.ready\"}\n"));
+}
+
+// Who was there before: a broker that has just come to the bus knows nobody, and would confirm
+// events before those for whom they are have found it.
+void link::report_others() {
+    // In pieces that no limit minds.
+    constexpr std::size_t members_per_frame = 8;
+    const auto members = bus_.others.expected(steady::now());
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        const bool first = i % members_per_frame == 0;
+        if (first) frame_ = R"({"type":"trunkline.roster","members":[)";
+        if (!first) frame_.push_back(',');
+        append_json_string(frame_, members[i]);
+        if ((i + 1) % members_per_frame != 0 && i + 1 != members.size()) continue;
+        frame_.append("]}\n");
+        bus_.send(*to_, frame_);
+    }
 }
 
 // Which group events are with this process already: a publisher may send them again, and the new
@@ -250,14 +268,13 @@ void link::handle_extension(std::string_view line) {
     const auto take_members = [&] {
         const auto* members = array_of(*fields, "members");
         if (members == nullptr) return;
-        // The broker comes first: when it is lost, it is not waited for.
-        bus_.roster.clear();
-        bool first = true;
+        std::vector<std::string> there;
         for (const auto& m : *members) {
-            if (std::exchange(first, false) || !m.is_string()) continue;
-            if (std::string_view(m.get_string()) != bus_.member_id())
-                bus_.roster.emplace_back(m.get_string());
+            if (m.is_string() && std::string_view(m.get_string()) != bus_.member_id())
+                there.emplace_back(m.get_string());
         }
+        if (!there.empty()) broker_member_ = there.front();  // it comes first
+        bus_.others.set(there, steady::now());
     };
     if (type == "trunkline.welcome") {
         know_broker(true);
@@ -287,7 +304,7 @@ void link::know_broker(bool trunkline) {
     if (broker_ != kind::unknown) return;
     broker_ = kind::reference;
     // There will be no confirmation: sent is all that can be known.
-    bus_.roster.clear();
+    bus_.others.clear();
     bus_.confirmed(UINT64_MAX, {});
 }
 

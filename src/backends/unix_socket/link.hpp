@@ -17,6 +17,8 @@ public:
     /// The file that the path named when this connected.
     const file_identity& file() const noexcept { return file_; }
 
+    /// The broker's own name as a member; empty before it was heard.
+    const std::string& broker_member() const noexcept { return broker_member_; }
     /// Says who this is, what it wants, and that it is all.
     void introduce();
     void subscribe(std::string_view topic, std::optional<std::string_view> group);
@@ -41,6 +43,7 @@ public:
 
 private:
     void report_recent();
+    void report_others();
     void handle_extension(std::string_view line);
     void deliver(const frame& f, const std::shared_ptr<void>& room);
     void barrier_passed(std::string_view group);
@@ -52,6 +55,7 @@ private:
     const std::uint64_t life_;  ///< in tokens, above the ordinal
     enum class kind { unknown, reference, trunkline };
     kind broker_ = kind::unknown;
+    std::string broker_member_;
 
     struct position {
         std::uint64_t end;

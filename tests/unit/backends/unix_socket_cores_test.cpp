@@ -3,6 +3,7 @@
 #include "backends/unix_socket/outbox.hpp"
 #include "backends/unix_socket/recent_ids.hpp"
 #include "backends/unix_socket/redelivery.hpp"
+#include "backends/unix_socket/roster.hpp"
 #include "backends/unix_socket/routing_table.hpp"
 
 #include <gmock/gmock.h>
@@ -189,6 +190,26 @@ TEST(Outbox, KnowsTheLinesThatDidNotLeaveWhole) {
         });
         EXPECT_EQ(seen, lines);
     }
+}
+
+// --- roster --------------------------------------------------------------------------------------
+
+TEST(Roster, ExpectsWhoIsThereAndWhoLeftJustNow) {
+    using namespace std::chrono_literals;
+    roster r;
+    const auto start = roster::time_point{} + std::chrono::hours{1};
+    EXPECT_TRUE(r.expected(start).empty());
+    r.set({"a", "b"}, start);
+    EXPECT_THAT(r.expected(start + std::chrono::hours{1}), testing::ElementsAre("a", "b"));
+    r.set({"b", "c"}, start + 1s);
+    EXPECT_THAT(r.expected(start + 1s), testing::ElementsAre("a", "b", "c"));
+    EXPECT_THAT(r.expected(start + 1s + roster::remembered_for), testing::ElementsAre("b", "c"));
+    r.set({"a"}, start + 2s);  // it was on its way
+    EXPECT_THAT(r.expected(start + 2s), testing::ElementsAre("a", "b", "c"));
+    r.forget("b");
+    EXPECT_THAT(r.expected(start + 2s), testing::ElementsAre("a", "c"));
+    r.clear();
+    EXPECT_TRUE(r.expected(start + 2s).empty());
 }
 
 // --- redelivery ----------------------------------------------------------------------------------
