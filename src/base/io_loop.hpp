@@ -10,9 +10,10 @@ TRUNKLINE_NAMESPACE_BEGIN
 namespace base {
 
 /// Sockets and handlers on one thread, as long as handlers are quick: what a socket brought is
-/// handled without waking another thread. A second thread stands by. It takes the sockets over when
-/// a handler has not come back for some milliseconds, and while handlers turn out to be slow they
-/// run there, so that the sockets never wait for them. Threads start at first need.
+/// handled without waking another thread. A second thread stands by: it takes the sockets over when
+/// a handler has not come back for 10 ms, and while slow handlers follow each other closely they
+/// have a thread to themselves. So the sockets wait for a handler that long at most. Threads start
+/// at first need.
 class TRUNKLINE_EXPORT io_loop {
 public:
     io_loop();

@@ -496,6 +496,7 @@ void broker::listen_at(socket_path::listener&& made) {
     listener_.close(ignored);
     listener_.assign(made.fd.release());
     file_ = made.file;
+    accept_paused_ = false;
     start();
 }
 

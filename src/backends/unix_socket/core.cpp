@@ -326,14 +326,15 @@ void core::tear_down(completion done) {
         if (!over()) set_phase(phase::closing);
         hurry_.notify_all();
     }
-    auto over = when_released([self = shared_from_this(),
-                               done = std::make_shared<completion>(std::move(done))] {
+    auto handed_over = when_released([self = shared_from_this(),
+                                      done = std::make_shared<completion>(std::move(done))] {
         self->shut_down();
         if (*done) (*done)({});
     });
-    const auto last = when_released([self = shared_from_this(), over = std::move(over)]() mutable {
-        self->hand_over(std::move(over));
-    });
+    const auto last =
+        when_released([self = shared_from_this(), handed_over = std::move(handed_over)]() mutable {
+            self->hand_over(std::move(handed_over));
+        });
     for (const auto& s : context_->subscribers()) s->close(completion{[last](error_code) {}});
     const section held(*this);
     if (leases_ != nullptr) leases_->close(completion{[last](error_code) {}});

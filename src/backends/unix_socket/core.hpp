@@ -197,6 +197,7 @@ private:
     void look_for_broker(bool lost);
     void lose_link();
     void look_again(steady::time_point deadline);
+    std::optional<socket_path::listener> take_path(const std::optional<file_identity>& old);
     bool restore_path();
     std::optional<file_identity> path_file() const;
     void watch_path();

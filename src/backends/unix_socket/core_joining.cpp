@@ -31,7 +31,8 @@ void core::start_joining() {
     post_to_sockets([](core& self) { self.run_join(false); });
 }
 
-// Nothing else happens on the socket thread meanwhile: there is no connection to serve.
+// Blocks the socket thread: there is no connection to serve meanwhile, and handlers go to the other
+// one.
 void core::run_join(bool lost) {
     std::optional<socket_path::listener> made;
     {
@@ -45,6 +46,18 @@ void core::run_join(bool lost) {
         look_for_broker(lost);
 }
 
+// Puts a listener of this process at the path, under the locks of an election: in place of that
+// file, or where there is none. Nothing when others are at it.
+std::optional<socket_path::listener> core::take_path(const std::optional<file_identity>& old) {
+    error_code failure;
+    const auto guard = take_guard(path_.guard(), failure);
+    election_lock lock(path_.election_lock());
+    if (!guard || lock.create(failure) != election_lock::state::created) return std::nullopt;
+    auto made = path_.install(old, access_);
+    if (made.error || made.overtaken) return std::nullopt;
+    return made;
+}
+
 void core::succeed() {
     std::optional<file_identity> known;
     {
@@ -52,25 +65,15 @@ void core::succeed() {
         if (link_ == nullptr) return;
         known = link_->file();
     }
-    const auto take_path = [&]() -> std::optional<socket_path::listener> {
-        if (options_.client_only()) return std::nullopt;
-        error_code failure;
-        const auto guard = take_guard(path_.guard(), failure);
-        election_lock lock(path_.election_lock());
-        if (!guard || lock.create(failure) != election_lock::state::created) return std::nullopt;
-        auto listening = path_.install(known, access_);
-        if (listening.error || listening.overtaken) return std::nullopt;
-        return listening;
-    };
-    auto listening = take_path();
+    auto made = options_.client_only() ? std::nullopt : take_path(known);
     const section held(*this);
     const bool same_broker = link_ != nullptr && link_->file() == known;
-    if (listening && (!same_broker || ending())) {
-        path_.remove(listening->file);
-        listening.reset();
+    if (made && (!same_broker || ending())) {
+        path_.remove(made->file);
+        made.reset();
     }
     if (!same_broker) return;
-    succession_ = std::move(listening);
+    succession_ = std::move(made);
     succession_until_ = steady::now() + succession_time;
     link_->answer_succession(succession_.has_value());
     end_turn();
@@ -79,19 +82,15 @@ void core::succeed() {
 // Somebody removed the path of this broker, which comes back before others contend for it. False
 // when they are at it already.
 bool core::restore_path() {
-    error_code failure;
-    const auto guard = take_guard(path_.guard(), failure);
-    election_lock lock(path_.election_lock());
-    if (!guard || lock.create(failure) != election_lock::state::created) return false;
-    auto made = path_.install(std::nullopt, access_);
-    if (made.error || made.overtaken) return false;
+    auto made = take_path(std::nullopt);
+    if (!made) return false;
     const section held(*this);
     if (broker_ == nullptr) {
-        path_.remove(made.file);
+        path_.remove(made->file);
         return true;
     }
     note(log_level::warn, "the path was removed and is there again", {{"path", path_.text()}});
-    broker_->listen_at(std::move(made));
+    broker_->listen_at(std::move(*made));
     arm_tick();
     return true;
 }

@@ -396,6 +396,30 @@ TEST_F(UnixSocket, ABrokerThatLeavesHandsThePathOver) {
     EXPECT_EQ(second->socket_counters().elections + third->socket_counters().elections, 1U);
 }
 
+// A process that has only just come is the broker. A member that was there before says who else
+// was; what it publishes waits for the other.
+TEST_F(UnixSocket, ANewBrokerWaitsForWhoWasThereBefore) {
+    const auto broker = open();
+    auto publisher = peer();
+    publisher.send(R"({"type":"trunkline.hello","version":1,"member":"p"})");
+    publisher.send(R"({"type":"trunkline.roster","members":["p","s"]})");
+    publisher.send(R"({"type":"trunkline.ready"})");
+    publisher.send(R"({"type":"publish","topic":"t","event":{"type":"k","runId":"r"},"confirm":1})"
+    );
+    publisher.send(R"({"type":"subscribe","topic":"u"})");
+    while (publisher.line() != R"({"type":"subscribed","topic":"u"})") {
+    }
+    auto subscriber = peer();
+    subscriber.send(R"({"type":"trunkline.hello","version":1,"member":"s"})");
+    subscriber.send(R"({"type":"subscribe","topic":"t"})");
+    subscriber.send(R"({"type":"trunkline.ready"})");
+    std::string line;
+    while (!line.starts_with(R"({"type":"event","topic":"t")")) line = subscriber.line();
+    subscriber.send(R"({"type":"trunkline.received","number":1})");
+    while (publisher.line() != R"({"type":"trunkline.confirmed","number":1})") {
+    }
+}
+
 TEST_F(UnixSocket, ABrokerWithoutAnHeirLeavesAlone) {
     auto first = open();
     const auto visitor = open(options().client_only(true));
